@@ -1,0 +1,147 @@
+package window
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// members is the shape of Distinct.
+var members = shape{entry: tagSize + timeSize, most: 64, perLevel: timeSize}
+
+const tagSize = 4
+
+// DistinctSize returns the length of the Distinct that b begins with. ok is
+// false when b begins with none. It looks at any bytes without harm.
+func DistinctSize(b []byte) (n int, ok bool) { return members.size(b) }
+
+// AddMember notes that a member was seen. Tags must be uniformly distributed;
+// members whose tags are equal are one. A member seen before moves to the later
+// of its two times.
+func AddMember(b []byte, tag uint32, t Time) []byte {
+	if len(b) == 0 {
+		b = append(b, 0)
+	}
+	for i := 0; i < levels(b) && bits.LeadingZeros32(tag) >= i; i++ {
+		b = addAt(b, i, tag, t)
+	}
+	return b
+}
+
+// addAt notes a member at one level, and begins the next level when this one
+// is about to evict for the first time.
+func addAt(b []byte, i int, tag uint32, t Time) []byte {
+	start, n := members.start(b, i), entries(b, i)
+	if at := findMember(b[start:start+n*members.entry], tag); at >= 0 {
+		if members.timeAt(b, start+at) >= t {
+			return b
+		}
+		b = remove(b, start+at, members.entry)
+		setEntries(b, i, n-1)
+		return insert(b, i, tag, t)
+	}
+	if n < members.most {
+		return insert(b, i, tag, t)
+	}
+	if i+1 == levels(b) && i+1 < maxLevels {
+		b = beginLevel(b, i)
+		start = members.start(b, i)
+	}
+	oldest := members.timeAt(b, start)
+	if t <= oldest {
+		return setEvicted(b, i, t)
+	}
+	b = setEvicted(b, i, oldest)
+	b = remove(b, members.start(b, i), members.entry)
+	setEntries(b, i, n-1)
+	return insert(b, i, tag, t)
+}
+
+// findMember returns where a member's entry begins, -1 when it has none.
+func findMember(entries []byte, tag uint32) int {
+	for at := 0; at < len(entries); at += members.entry {
+		if binary.BigEndian.Uint32(entries[at:]) == tag {
+			return at
+		}
+	}
+	return -1
+}
+
+// insert puts an entry at its time's place in a level that has room.
+func insert(b []byte, i int, tag uint32, t Time) []byte {
+	start, n := members.start(b, i), entries(b, i)
+	place := start + (n-members.newer(b, start, n, t))*members.entry
+	b = open(b, place, members.entry)
+	binary.BigEndian.PutUint32(b[place:], tag)
+	binary.BigEndian.PutUint32(b[place+tagSize:], t)
+	setEntries(b, i, n+1)
+	return b
+}
+
+// beginLevel adds the level above i, which has evicted nothing yet and
+// therefore holds everything that the new level has to.
+func beginLevel(b []byte, i int) []byte {
+	b = members.addLevel(b)
+	start, n := members.start(b, i), entries(b, i)
+	for at := start; at < start+n*members.entry; at += members.entry {
+		tag := binary.BigEndian.Uint32(b[at:])
+		if bits.LeadingZeros32(tag) > i {
+			b = binary.BigEndian.AppendUint64(b, binary.BigEndian.Uint64(b[at:]))
+			setEntries(b, i+1, entries(b, i+1)+1)
+		}
+	}
+	return b
+}
+
+// evicted returns the newest time that a level has evicted, 0 for none.
+func evicted(b []byte, i int) Time {
+	if b[0]&extended == 0 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b[1+levels(b)+i*timeSize:])
+}
+
+func setEvicted(b []byte, i int, t Time) []byte {
+	b = members.extend(b)
+	at := 1 + levels(b) + i*timeSize
+	if t > binary.BigEndian.Uint32(b[at:]) {
+		binary.BigEndian.PutUint32(b[at:], t)
+	}
+	return b
+}
+
+// Distinct returns how many different members were last seen in
+// (now-seconds, now]. It is read at the lowest level that has evicted nothing
+// from the window, where each member found stands for 2^level. So it is exact
+// when the window holds at most 64 members, and beyond has a standard error of
+// about 1.2/sqrt(64), 15 %.
+func Distinct(b []byte, now Time, seconds uint32) float64 {
+	if len(b) == 0 {
+		return 0
+	}
+	from, all := floor(now, seconds)
+	k := levels(b)
+	i := 0
+	for i+1 < k && evicted(b, i) > from {
+		i++
+	}
+	at, n := members.start(b, i), entries(b, i)
+	in := n
+	if !all {
+		in = members.newer(b, at, n, from)
+	}
+	return float64(in-members.newer(b, at, n, now)) * float64(uint64(1)<<i)
+}
+
+// RetimeMembers makes now of every time later than limit: see Retime.
+func RetimeMembers(b []byte, limit, now Time) []byte {
+	if len(b) == 0 {
+		return b
+	}
+	members.retime(b, limit, now)
+	for i := range levels(b) {
+		if evicted(b, i) > limit {
+			binary.BigEndian.PutUint32(b[1+levels(b)+i*timeSize:], now)
+		}
+	}
+	return b
+}
