@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// Assessment is the answer to an event. It may be used for one event after the
+// other: its slices keep their room.
+type Assessment struct {
+	scoring.Assessment
+	ID        EventID // zero when the event was only looked at
+	Phone     hashing.Subject
+	Number    Number
+	Policy    *scoring.Policy
+	Version   uint32    // of the policy
+	Values    []float64 // by slot of the policy; NaN is unknown
+	Links     Links     // of the phone, after the event
+	MaxLinks  int       // 0 is no limit
+	FirstSeen int64     // unix seconds: when the phone was first seen; 0 without a phone
+
+	decision Decision
+}
+
+// neverHeldOut is a draw that no holdout reaches.
+const neverHeldOut = 1
+
+// Assess counts an event and says what to make of it. It is durable when it
+// returns nil. Domain, Now and, where it is zero, Time are set from the engine.
+func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
+	live := e.begin(ev, a)
+	d := &a.decision
+	*d = Decision{}
+	if once := ev.Once; once != nil {
+		render := once.Render
+		once.Render = func() []byte {
+			a.Links = d.Links
+			return render()
+		}
+	}
+	err := e.cfg.Store.Assess(ctx, ev, d, func(o *Observation, d *Decision) {
+		live.judge(ev, o, d.ID.Draw(), a)
+		d.Verdict, d.Score, d.Holdout = a.Decision, a.Score, a.Holdout
+		d.Policy, d.Values, d.MaxLinks = live.version, a.Values, a.MaxLinks
+		d.Claim = ev.Claims() && a.Decision != scoring.Block
+	})
+	a.ID, a.Links = d.ID, d.Links
+	return err
+}
+
+// Peek says what Assess would say. It DOES NOT count, and claims nothing. No
+// holdout applies.
+func (e *Engine) Peek(ctx context.Context, ev *Event, a *Assessment) error {
+	live := e.begin(ev, a)
+	o, err := e.cfg.Store.Observe(ctx, ev)
+	if err != nil {
+		return err
+	}
+	live.judge(ev, o, neverHeldOut, a)
+	if phone := o.Records[hashing.Phone]; phone != nil {
+		a.Links = linksOf(phone, ev.Link)
+	}
+	return nil
+}
+
+// begin completes the event, empties the assessment, and returns the policy in
+// force.
+func (e *Engine) begin(ev *Event, a *Assessment) *livePolicy {
+	live := e.live.Load()
+	ev.Domain, ev.Now = e.cfg.Domain, e.Now()
+	if ev.Time == 0 {
+		ev.Time = ev.Now
+	}
+	a.ID, a.Phone, a.Number = EventID{}, ev.Subjects[hashing.Phone], ev.Number
+	a.Policy, a.Version = live.Policy, live.version
+	a.Values = slices.Grow(a.Values[:0], live.Slots())[:live.Slots()]
+	a.Links, a.FirstSeen = Links{}, 0
+	a.MaxLinks, _ = live.AccountsPerPhone()
+	return live
+}
+
+// judge scores what was observed. It is pure but for a.
+func (p *livePolicy) judge(ev *Event, o *Observation, draw float64, a *Assessment) {
+	o.Fill(p.Policy, ev, a.Values)
+	p.Evaluate(a.Values, draw, &a.Assessment)
+	if phone := o.Records[hashing.Phone]; phone != nil {
+		a.FirstSeen = phone.FirstSeen()
+	}
+	for _, name := range o.Lists {
+		a.mentionList(name)
+	}
+}
+
+// mentionList adds a reason without points for a list that the policy says
+// nothing about, so that no hit goes unseen.
+func (a *Assessment) mentionList(name string) {
+	if name == DenyList || name == AllowList || slices.Contains(a.Policy.Lists(), name) {
+		return
+	}
+	a.Reasons = append(a.Reasons, scoring.Reason{
+		Code: "LIST_" + strings.ToUpper(name), Observed: math.NaN(), Limit: math.NaN(),
+	})
+}

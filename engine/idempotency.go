@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// What a repeated idempotency key can run into.
+var (
+	ErrKeyReused = errors.New("the idempotency key was used before with another request")
+	ErrInFlight  = errors.New("a request with this idempotency key is still under way")
+)
+
+// OnceFor is how long an idempotency key is remembered, in seconds.
+const OnceFor = 24 * 60 * 60
+
+// Once makes a mutation happen once: the store keeps the rendered answer in the
+// same commit. It holds keyed digests only.
+type Once struct {
+	Key         hashing.Digest
+	Fingerprint hashing.Digest // of the request
+	Expires     int64          // unix seconds, the first second at which the key is free again
+
+	// Render returns the answer to keep. It is called during the commit, when
+	// the results are known, and must not block.
+	Render func() []byte
+}
+
+// Remembered is what a store keeps under an idempotency key.
+type Remembered struct {
+	Fingerprint hashing.Digest
+	Expires     int64 // unix seconds
+	Answer      []byte
+}
+
+// Idempotent runs do at most once for a key. When the key was used within
+// OnceFor by the same request, it returns the answer of then and replayed is
+// true; otherwise do runs, gives the Once to its mutation and sets Once.Render,
+// and the answer is what do returns. ErrKeyReused and ErrInFlight as they say.
+func (e *Engine) Idempotent(ctx context.Context, domain hashing.DomainID, key, fingerprint hashing.Digest,
+	do func(*Once) ([]byte, error),
+) (answer []byte, replayed bool, err error) {
+	if !e.flights.begin(domain, key) {
+		return nil, false, ErrInFlight
+	}
+	defer e.flights.end(domain, key)
+	now := e.cfg.Now().Unix()
+	r, err := e.cfg.Store.Recall(ctx, domain, key)
+	if err != nil {
+		return nil, false, err
+	}
+	if r != nil && r.Expires > now {
+		if r.Fingerprint != fingerprint {
+			return nil, false, ErrKeyReused
+		}
+		return r.Answer, true, nil
+	}
+	answer, err = do(&Once{Key: key, Fingerprint: fingerprint, Expires: now + OnceFor})
+	return answer, false, err
+}
+
+// flights knows which idempotency keys are under way in this process.
+type flights struct {
+	mu   sync.Mutex
+	keys map[flight]struct{} // guarded by mu
+}
+
+type flight struct {
+	domain hashing.DomainID
+	key    hashing.Digest
+}
+
+func (f *flights) begin(domain hashing.DomainID, key hashing.Digest) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := flight{domain, key}
+	if _, taken := f.keys[k]; taken {
+		return false
+	}
+	if f.keys == nil {
+		f.keys = make(map[flight]struct{})
+	}
+	f.keys[k] = struct{}{}
+	return true
+}
+
+func (f *flights) end(domain hashing.DomainID, key hashing.Digest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.keys, flight{domain, key})
+}

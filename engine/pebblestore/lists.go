@@ -1,0 +1,248 @@
+package pebblestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// listNames knows the id of every list. Ids are unique in a store, not only in
+// a domain, so that an id alone names a list. They are never given out again.
+type listNames struct {
+	mu    sync.RWMutex
+	ids   map[listName]uint16 // guarded by mu
+	names []string            // by id; guarded by mu
+}
+
+type listName struct {
+	domain hashing.DomainID
+	name   string
+}
+
+// name returns the name of a list, "" for an id that was never given out.
+func (l *listNames) name(id uint16) string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if int(id) < len(l.names) {
+		return l.names[id]
+	}
+	return ""
+}
+
+// id returns the id of a list; ok is false when it was never written to.
+func (l *listNames) id(domain hashing.DomainID, name string) (id uint16, ok bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	id, ok = l.ids[listName{domain, name}]
+	return id, ok
+}
+
+// add makes an id known. l.mu is held for writing, or l is not shared yet.
+func (l *listNames) add(domain hashing.DomainID, name string, id uint16) {
+	if l.ids == nil {
+		l.ids = make(map[listName]uint16)
+	}
+	l.ids[listName{domain, name}] = id
+	for len(l.names) <= int(id) {
+		l.names = append(l.names, "")
+	}
+	l.names[id] = name
+}
+
+// loadLists reads the names of all lists.
+func (s *Store) loadLists() error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableNames}, UpperBound: []byte{tableNames + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		key, value := it.Key(), it.Value()
+		if len(key) < 4 || len(value) != 2 {
+			return errors.Join(fmt.Errorf("%w: list name", engine.ErrCorrupt), it.Close())
+		}
+		s.lists.add(hashing.DomainID(binary.BigEndian.Uint16(key[1:])), string(key[3:]), binary.BigEndian.Uint16(value))
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+// listID returns the id of a list, and makes one that is durable before
+// anything refers to it.
+func (s *Store) listID(domain hashing.DomainID, name string) (uint16, error) {
+	if id, ok := s.lists.id(domain, name); ok {
+		return id, nil
+	}
+	s.lists.mu.Lock()
+	defer s.lists.mu.Unlock()
+	if id, ok := s.lists.ids[listName{domain, name}]; ok {
+		return id, nil
+	}
+	if len(s.lists.names) >= record.MaxLists {
+		return 0, engine.ErrTooManyLists
+	}
+	id := uint16(len(s.lists.names)) //nolint:gosec // below record.MaxLists
+	key := append(appendTable(nil, tableNames, domain), name...)
+	if err := s.db.Set(key, binary.BigEndian.AppendUint16(nil, id), s.writeOptions()); err != nil {
+		s.fail(err)
+	}
+	s.lists.add(domain, name, id)
+	return id, nil
+}
+
+// PutEntries implements engine.Store.
+func (s *Store) PutEntries(ctx context.Context, domain hashing.DomainID, entries []engine.ListEntry, once *engine.Once) error {
+	sorted := slices.Clone(entries)
+	slices.SortStableFunc(sorted, func(a, b engine.ListEntry) int { return compareSubjects(a.Subject, b.Subject) })
+	subjects := make([]hashing.Subject, len(sorted))
+	for i := range sorted {
+		subjects[i] = sorted[i].Subject
+	}
+	t, err := s.begin(ctx, subjects...)
+	if err != nil {
+		return err
+	}
+	defer t.end()
+	for len(sorted) > 0 {
+		n := 1
+		for n < len(sorted) && sorted[n].Subject == sorted[0].Subject {
+			n++
+		}
+		if err := t.putListings(domain, sorted[:n]); err != nil {
+			return err
+		}
+		sorted = sorted[n:]
+	}
+	return t.commit(domain, once)
+}
+
+func compareSubjects(a, b hashing.Subject) int {
+	if a.Kind != b.Kind {
+		return int(a.Kind) - int(b.Kind)
+	}
+	if a.Key != b.Key {
+		return int(a.Key) - int(b.Key)
+	}
+	return bytes.Compare(a.ID[:], b.ID[:])
+}
+
+// putListings writes all entries of one subject.
+func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) error {
+	subject, r := entries[0].Subject, &t.records[hashing.Phone]
+	if err := t.load(subject, r); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id, err := t.s.listID(domain, e.List)
+		if err != nil {
+			return err
+		}
+		if !r.SetList(id, e.Expires) {
+			return engine.ErrTooManyLists
+		}
+		t.key = subject.Append(appendEntriesPrefix(t.key[:0], domain, id))
+		t.value = appendListing(t.value[:0], e)
+		if err := t.writes().Set(t.key, t.value, nil); err != nil {
+			return err
+		}
+	}
+	return t.put(subject, r)
+}
+
+// RemoveEntry implements engine.Store.
+func (s *Store) RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, subject hashing.Subject) (bool, error) {
+	t, r, err := s.beginPhone(ctx, subject)
+	if err != nil {
+		return false, err
+	}
+	defer t.end()
+	id, known := s.lists.id(domain, list)
+	dropped := known && r.DropList(id)
+	if dropped {
+		t.key = subject.Append(appendEntriesPrefix(t.key[:0], domain, id))
+		if err := t.writes().Delete(t.key, nil); err != nil {
+			return false, err
+		}
+		if err := t.put(subject, r); err != nil {
+			return false, err
+		}
+	}
+	return dropped, t.commit(domain, nil)
+}
+
+// Entries implements engine.Store.
+func (s *Store) Entries(ctx context.Context, domain hashing.DomainID, list string, from hashing.Subject, limit int) ([]engine.ListEntry, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	id, known := s.lists.id(domain, list)
+	if !known {
+		return nil, nil
+	}
+	prefix := appendEntriesPrefix(nil, domain, id)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return nil, err
+	}
+	start := prefix
+	if from.Given() {
+		start = append(from.Append(slices.Clone(prefix)), 0)
+	}
+	var entries []engine.ListEntry
+	for ok := it.SeekGE(start); ok && len(entries) < limit && err == nil; ok = it.Next() {
+		var e engine.ListEntry
+		e, err = parseListing(it.Key()[len(prefix):], it.Value())
+		e.List = list
+		entries = append(entries, e)
+	}
+	return entries, errors.Join(err, it.Error(), it.Close())
+}
+
+// listingHead is the times of a list entry, before the reason.
+const listingHead = 16
+
+func appendListing(dst []byte, e engine.ListEntry) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Added))   //nolint:gosec // kept bit by bit
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Expires)) //nolint:gosec // kept bit by bit
+	return append(dst, e.Reason...)
+}
+
+func parseListing(subject, b []byte) (engine.ListEntry, error) {
+	s, ok := hashing.SubjectFromBytes(subject)
+	if !ok || len(b) < listingHead {
+		return engine.ListEntry{}, fmt.Errorf("%w: list entry", engine.ErrCorrupt)
+	}
+	return engine.ListEntry{
+		Subject: s,
+		Added:   int64(binary.BigEndian.Uint64(b)),     //nolint:gosec // kept bit by bit
+		Expires: int64(binary.BigEndian.Uint64(b[8:])), //nolint:gosec // kept bit by bit
+		Reason:  string(b[listingHead:]),
+	}, nil
+}
+
+// Lists implements engine.Store.
+func (s *Store) Lists(ctx context.Context, domain hashing.DomainID) ([]string, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	s.lists.mu.RLock()
+	defer s.lists.mu.RUnlock()
+	var names []string
+	for l := range s.lists.ids {
+		if l.domain == domain {
+			names = append(names, l.name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}

@@ -1,0 +1,136 @@
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// logKeySize is table, domain and event id.
+const logKeySize = 1 + 2 + 16
+
+func splitLogKey(key []byte) (hashing.DomainID, engine.EventID, error) {
+	if len(key) != logKeySize {
+		return 0, engine.EventID{}, fmt.Errorf("%w: key of the event log", engine.ErrCorrupt)
+	}
+	return hashing.DomainID(key[1])<<8 | hashing.DomainID(key[2]), engine.EventID(key[3:]), nil
+}
+
+func decodeEntry(e *record.Entry, id engine.EventID, b []byte) error {
+	if err := e.Decode(id, b); err != nil {
+		return fmt.Errorf("%w: entry of the event log", engine.ErrCorrupt)
+	}
+	return nil
+}
+
+// readEntry reads one entry into t.
+func (t *tx) readEntry(domain hashing.DomainID, id engine.EventID) error {
+	t.key = appendLogKey(t.key[:0], domain, id)
+	b, closer, err := t.s.db.Get(t.key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return engine.ErrUnknownEvent
+	}
+	if err != nil {
+		return explainRead(err)
+	}
+	return errors.Join(decodeEntry(&t.entry, id, b), closer.Close())
+}
+
+// Entry implements engine.Store.
+func (s *Store) Entry(ctx context.Context, domain hashing.DomainID, id engine.EventID) (*record.Entry, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	b, err := s.get(appendLogKey(nil, domain, id))
+	switch {
+	case err != nil:
+		return nil, err
+	case b == nil:
+		return nil, engine.ErrUnknownEvent
+	}
+	e := new(record.Entry)
+	return e, decodeEntry(e, id, b)
+}
+
+// Timeline implements engine.Store.
+func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int) ([]*record.Entry, error) {
+	t, r, err := s.beginPhone(ctx, phone)
+	if err != nil {
+		return nil, err
+	}
+	defer t.end()
+	t.unlock() // the log only grows; an event that comes in meanwhile is newer than this walk
+	it, err := s.db.NewIter(logBounds(domain))
+	if err != nil {
+		return nil, err
+	}
+	var events []*record.Entry
+	for seq := r.Newest(); seq != 0 && len(events) < limit && err == nil; {
+		var e *record.Entry
+		if e, err = entryAt(it, domain, seq); e == nil {
+			break // expired: so is everything before it
+		}
+		events = append(events, e)
+		seq = e.Prev
+	}
+	return events, errors.Join(err, it.Error(), it.Close())
+}
+
+// entryAt returns the event with a sequence number, nil when the log no longer
+// holds it.
+func entryAt(it *pebble.Iterator, domain hashing.DomainID, seq record.Seq) (*record.Entry, error) {
+	if !it.SeekGE(appendLogKey(nil, domain, record.NewEventID(seq, 0))) {
+		return nil, nil
+	}
+	_, id, err := splitLogKey(it.Key())
+	if err != nil || id.Seq() != seq {
+		return nil, err
+	}
+	e := new(record.Entry)
+	return e, decodeEntry(e, id, it.Value())
+}
+
+func logBounds(domain hashing.DomainID) *pebble.IterOptions {
+	prefix := appendTable(nil, tableLog, domain)
+	return &pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)}
+}
+
+// Scan implements engine.Store.
+func (s *Store) Scan(ctx context.Context, domain hashing.DomainID, from engine.EventID, fn func(*record.Entry) error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	it, err := s.db.NewIter(logBounds(domain))
+	if err != nil {
+		return err
+	}
+	return errors.Join(scan(ctx, it, appendLogKey(nil, domain, from), fn), it.Error(), it.Close())
+}
+
+func scan(ctx context.Context, it *pebble.Iterator, from []byte, fn func(*record.Entry) error) error {
+	var e record.Entry
+	for ok := it.SeekGE(append(from, 0)); ok; ok = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_, id, err := splitLogKey(it.Key())
+		if err != nil {
+			return err
+		}
+		if err := decodeEntry(&e, id, it.Value()); err != nil {
+			return err
+		}
+		if err := fn(&e); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package pebblestore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// Options say how to open a store. The zero value of every field but Keys is
+// its default.
+type Options struct {
+	// Keys are the check values of the keyring in use. A new store keeps them;
+	// an older one refuses to open with any other keyring. Required.
+	Keys []hashing.KeyCheck
+
+	// Create makes a store where the folder holds none. Without it, that is
+	// engine.ErrNotAStore.
+	Create bool
+
+	// CacheBytes bounds the records kept in memory. Default 128 MiB.
+	CacheBytes int64
+
+	// FS is the file system. Default: the machine's.
+	FS vfs.FS
+
+	// Log gets what Pebble reports of errors. Default: discarded.
+	Log *slog.Logger
+
+	// Fatal is called when a write could not be made durable. The store cannot go
+	// on, since it no longer knows what the disk holds; Fatal should end the
+	// process and must not return. Default: os.Exit(1).
+	Fatal func(error)
+
+	// Random fills the unguessable part of event ids, and with it decides who
+	// is held out. Must be safe for concurrent use. Default: the system's.
+	Random func() uint64
+
+	volatile bool // nothing has to survive: no write-ahead log, no sync
+}
+
+// DefaultCacheBytes is how much memory hot records get unless Options say
+// otherwise.
+const DefaultCacheBytes = 128 << 20
+
+// blockCacheBytes is how much memory Pebble gets for the blocks of its tables.
+const blockCacheBytes = 128 << 20
+
+// Store is an engine.Store on Pebble. It is safe for concurrent use.
+type Store struct {
+	db      *pebble.DB
+	lock    *pebble.Lock // on the folder; outlives db
+	opts    Options
+	stripes [stripeCount]stripe
+	txs     sync.Pool // of *tx
+	lastSeq atomic.Uint64
+	late    atomic.Uint64
+
+	closing sync.RWMutex // held for reading by every call under way
+	closed  bool         // guarded by closing
+
+	lists listNames
+
+	policies sync.Mutex // held while a policy is adopted
+}
+
+var _ engine.Store = (*Store)(nil)
+
+// Open opens the store in a folder. Besides errors of the file system it
+// returns engine.ErrNotAStore, ErrLocked, ErrNewerFormat, ErrWrongKeyring and
+// ErrCorrupt, wrapped.
+func Open(dir string, opts Options) (*Store, error) {
+	if len(opts.Keys) == 0 {
+		return nil, errors.New("pebblestore: Options.Keys is empty; pass the keyring's KeyChecks")
+	}
+	s := &Store{opts: opts.withDefaults()}
+	s.txs.New = func() any { return newTx(s) }
+	for i := range s.stripes {
+		s.stripes[i].budget = s.opts.CacheBytes / stripeCount
+	}
+	if err := s.openDB(dir); err != nil {
+		return nil, err
+	}
+	if err := s.openMeta(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// OpenMemory opens a new store that lives in memory and is gone when closed.
+func OpenMemory(opts Options) (*Store, error) {
+	opts.FS, opts.Create, opts.volatile = vfs.NewMem(), true, true
+	return Open("store", opts)
+}
+
+func (o Options) withDefaults() Options {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(error) { os.Exit(1) }
+	}
+	if o.Random == nil {
+		o.Random = systemRandom
+	}
+	return o
+}
+
+func systemRandom() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: the process ends when the system has no randomness
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func (s *Store) openDB(dir string) error {
+	var err error
+	if s.lock, err = lockFolder(dir, &s.opts); err != nil {
+		return err
+	}
+	cache := pebble.NewCache(blockCacheBytes)
+	defer cache.Unref()
+	if s.db, err = pebble.Open(dir, s.pebbleOptions(cache)); err != nil {
+		return errors.Join(explainOpen(err), s.lock.Close())
+	}
+	return nil
+}
+
+// lockFolder takes the folder for this process, and makes it first where the
+// options say so.
+func lockFolder(dir string, o *Options) (*pebble.Lock, error) {
+	if o.Create {
+		if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	} else if _, err := o.FS.Stat(dir); err != nil {
+		return nil, fmt.Errorf("%w: %w", engine.ErrNotAStore, err)
+	}
+	lock, err := pebble.LockDirectory(dir, o.FS)
+	if err != nil {
+		if os.IsPermission(err) {
+			return nil, err
+		}
+		return nil, engine.ErrLocked
+	}
+	return lock, nil
+}
+
+func explainOpen(err error) error {
+	switch {
+	case errors.Is(err, pebble.ErrDBDoesNotExist):
+		return engine.ErrNotAStore
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
+	}
+	return err
+}
+
+// pebbleOptions are sized for records of a hundred bytes and a write for every
+// subject of every event: a memtable large enough to fold many writes of a hot record into
+// one, and few tables below it.
+func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
+	o := &pebble.Options{
+		Cache:                       cache,
+		FS:                          s.opts.FS,
+		Lock:                        s.lock,
+		ErrorIfNotExists:            !s.opts.Create,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       2,
+		LBaseMaxBytes:               64 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      pebbleLog{s},
+		DisableWAL:                  s.opts.volatile,
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].IndexBlockSize = 256 << 10
+	}
+	return o
+}
+
+// pebbleLog hands Pebble's errors to the log and makes its fatal ones ours.
+// What it reports of ordinary work is dropped: it names keys.
+type pebbleLog struct{ s *Store }
+
+func (pebbleLog) Infof(string, ...any) {}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.s.opts.Log.Error("pebble", "error", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	l.s.fail(fmt.Errorf(format, args...))
+}
+
+// fail ends the process: a write of unknown fate must not be answered, nor
+// built upon.
+func (s *Store) fail(err error) {
+	s.opts.Log.Error("the store cannot write and stops the process", "error", err)
+	s.opts.Fatal(err)
+	panic("pebblestore: Options.Fatal returned")
+}
+
+// enter begins a call; leave ends it. Close waits for those under way.
+func (s *Store) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.closing.RLock()
+	if s.closed {
+		s.closing.RUnlock()
+		return engine.ErrClosed
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.closing.RUnlock() }
+
+// Close waits for calls under way, flushes, and unlocks the folder. A second
+// Close returns engine.ErrClosed.
+func (s *Store) Close() error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed {
+		return engine.ErrClosed
+	}
+	s.closed = true
+	return errors.Join(s.db.Close(), s.lock.Close())
+}
+
+// LateEvents returns how many events since opening were too old for any
+// window and entered only the totals.
+func (s *Store) LateEvents() uint64 { return s.late.Load() }
+
+// nextID assigns the id of an event. Ids strictly increase, whatever the clock does.
+func (s *Store) nextID(random uint64) engine.EventID {
+	now := uint64(max(time.Now().UnixMicro(), 1)) //nolint:gosec // at least 1
+	for {
+		last := s.lastSeq.Load()
+		next := max(now, last+1)
+		if s.lastSeq.CompareAndSwap(last, next) {
+			return newEventID(next, random)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package record
+
+import (
+	"encoding/binary"
+
+	"github.com/ringfence/ringfence/engine/window"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// Mark is what one event leaves in the records of its subjects.
+type Mark struct {
+	Event scoring.Event
+	At    Time // when it happened
+	Now   Time // the clock
+	Seq   Seq
+
+	members [scoring.Members]member
+}
+
+// member is who a distinct count may meet in this event.
+type member struct {
+	tag   uint32
+	given bool
+}
+
+// pairs says which distinct counts a kind of subject keeps. A policy cannot ask
+// for any other, so a change here changes what can ever be asked.
+var pairs = [hashing.Kinds][]scoring.Member{
+	hashing.Phone:   {scoring.Accounts, scoring.Devices, scoring.Networks, scoring.Countries},
+	hashing.Range:   {scoring.Phones},
+	hashing.Account: {scoring.Phones},
+	hashing.IP:      {scoring.Accounts, scoring.Phones},
+	hashing.Network: {scoring.Accounts, scoring.Phones},
+	hashing.Device:  {scoring.Accounts, scoring.Phones},
+}
+
+// NewMark says what an event will leave behind. country is two letters, or ""
+// when it is not known.
+func NewMark(ev scoring.Event, at, now Time, seq Seq, subjects *hashing.Subjects, country string) Mark {
+	m := Mark{Event: ev, At: at, Now: now, Seq: seq}
+	if !tellsApart(ev) {
+		return m
+	}
+	m.members[scoring.Accounts] = memberOf(subjects[hashing.Account])
+	m.members[scoring.Devices] = memberOf(subjects[hashing.Device])
+	m.members[scoring.Networks] = memberOf(subjects[hashing.Network])
+	m.members[scoring.Phones] = memberOf(subjects[hashing.Phone])
+	if country != "" {
+		m.members[scoring.Countries] = member{countryTag(country), true}
+	}
+	return m
+}
+
+// tellsApart reports whether distinct counts see an event. They see those that
+// tie a number to an account; otherwise sign-ins behind a carrier's NAT would
+// look like a farm.
+func tellsApart(ev scoring.Event) bool {
+	return ev == scoring.Signup || ev == scoring.Verification || ev == scoring.NumberChange
+}
+
+func memberOf(s hashing.Subject) member { return member{s.Tag(), s.Given()} }
+
+// countryTag spreads a country's letters over 32 bits, as distinct counts need
+// (FNV-1a, then the finaliser of MurmurHash3). It hides nothing.
+func countryTag(country string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(country) {
+		h = (h ^ uint32(country[i])) * 16777619
+	}
+	h = (h ^ h>>16) * 0x85ebca6b
+	h = (h ^ h>>13) * 0xc2b2ae35
+	return h ^ h>>16
+}
+
+// Apply counts an event in the record of one of its subjects, whose kind is
+// owner. A time stored more than Ahead seconds ahead of the clock first becomes
+// now, so that one jump of the clock cannot freeze a subject. An event too old
+// to be placed enters no window, only the total: placed is false then.
+func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
+	placed = r.count(m.Event, m.At, m.Now)
+	for _, who := range pairs[owner] {
+		if with := m.members[who]; with.given {
+			r.edit(sectionMembers+byte(who), func(b []byte) []byte {
+				return window.AddMember(b, with.tag, m.At)
+			})
+		}
+	}
+	binary.BigEndian.PutUint64(r.b[atNewest:], uint64(m.Seq))
+	return placed
+}
+
+// CountOutcome counts an outcome that was reported at a time.
+func (r *Record) CountOutcome(ev scoring.Event, at, now Time) { r.count(ev, at, now) }
+
+func (r *Record) count(ev scoring.Event, at, now Time) (placed bool) {
+	r.begin()
+	r.settle(now)
+	r.edit(byte(ev), func(b []byte) []byte {
+		b, placed = window.AddCount(b, at)
+		return b
+	})
+	r.seen(at)
+	return placed
+}
+
+// seen widens first and last seen to a time.
+func (r *Record) seen(at Time) {
+	if first := r.time(atFirst); first == 0 || at < first {
+		binary.BigEndian.PutUint32(r.b[atFirst:], at)
+	}
+	if at > r.time(atLast) {
+		binary.BigEndian.PutUint32(r.b[atLast:], at)
+	}
+}
+
+// settle brings times that lie too far ahead of the clock back to now. Last
+// seen is never before any other stored time, so that it tells whether there
+// are any.
+func (r *Record) settle(now Time) {
+	limit := now + Ahead
+	if limit < now || r.time(atLast) <= limit {
+		return
+	}
+	for i := 0; i < len(r.sections); i++ {
+		r.settleSection(r.sections[i].id, limit, now)
+	}
+	for _, at := range []int{atFirst, atLast} {
+		if r.time(at) > limit {
+			binary.BigEndian.PutUint32(r.b[at:], now)
+		}
+	}
+}
+
+func (r *Record) settleSection(id byte, limit, now Time) {
+	switch {
+	case id < scoring.Events:
+		r.edit(id, func(b []byte) []byte { return window.Retime(b, limit, now) })
+	case id > sectionMembers && id < sectionMembers+scoring.Members:
+		r.edit(id, func(b []byte) []byte { return window.RetimeMembers(b, limit, now) })
+	case id == sectionLinks:
+		settleLinks(r.body(id), limit, now)
+	}
+}
+
+// Label adds n, which may be negative, to how many events of the subject are
+// labelled Abuse or Legitimate. A tally never falls below zero.
+func (r *Record) Label(ev scoring.Event, n int) {
+	at := 0
+	if ev == scoring.Legitimate {
+		at = 4
+	}
+	r.edit(sectionLabels, func(b []byte) []byte {
+		if len(b) == 0 {
+			b = append(b, make([]byte, 8)...)
+		}
+		tally := max(int64(binary.BigEndian.Uint32(b[at:]))+int64(n), 0)
+		binary.BigEndian.PutUint32(b[at:], uint32(min(tally, 1<<32-1))) //nolint:gosec // bounded on both sides
+		if binary.BigEndian.Uint64(b) == 0 {
+			return b[:0]
+		}
+		return b
+	})
+}
+
+// Release begins a new generation: everything but the lists is forgotten.
+func (r *Record) Release() {
+	next := r.Generation() + 1
+	lists := append([]byte(nil), r.body(sectionLists)...)
+	r.b, r.sections = r.b[:0], r.sections[:0]
+	r.edit(sectionGeneration, func(b []byte) []byte { return binary.BigEndian.AppendUint32(b, next) })
+	if len(lists) > 0 {
+		r.edit(sectionLists, func(b []byte) []byte { return append(b, lists...) })
+	}
+}

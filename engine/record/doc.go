@@ -1,0 +1,54 @@
+// Package record is the one place that knows what is kept of a subject, and
+// how an event changes it. Store drivers keep the bytes; nobody else counts.
+//
+// A Record is edited in place: Load it from bytes (none for a subject not seen
+// before), Apply an event, and store Bytes. The same Record is then Measured
+// for a policy's signals. An Entry is one line of the event log.
+//
+// Everything is pure: no input or output, no clock. Neither type is safe for
+// concurrent use; both are meant to be used again, and then do not allocate.
+//
+// # Layout of a subject record, version 1
+//
+// All integers are big-endian. A Time is 4 bytes, seconds since 2020-01-01 UTC;
+// zero is "never".
+//
+//	offset  bytes
+//	0       1     version: 1
+//	1       4     Time first seen, of the present generation
+//	5       4     Time last seen
+//	9       8     Seq of the newest event, 0 for none
+//	17      ...   sections, in ascending order of their id, each at most once
+//
+//	section id     body, each of which tells its own length
+//	1 to 31        events counted, id = scoring.Event    package window, Count
+//	32 to 47       members told apart, id = 31 + scoring.Member    package window, Distinct
+//	48             links: number (2), then per account: tag (8), Time linked
+//	49             generation (4): how often the phone was released
+//	50             labels: events labelled abuse (4), legitimate (4)
+//	51             lists: number (1), then per list: id (2), Time of expiry or 0 for never
+//
+// A phone seen once, with an account, a device, an address and a country,
+// takes 63 bytes.
+//
+// # Layout of a log entry, version 1
+//
+// "uv" is an unsigned and "sv" a signed varint of package encoding/binary.
+//
+//	1     version: 1
+//	1     scoring.Event
+//	1     flags: 1 verified, 2 claimed, 4 held out, 8 a number was given, 16 and is valid
+//	sv    unix seconds when it happened
+//	1     which subjects follow: bit k for hashing.Kind k
+//	...   per subject: key id (2), pseudonym (16)
+//	8     link tag, if an account is among the subjects
+//	8     Seq of the phone's event before this one, 0 for none
+//	uv    generation of the phone
+//	1     scoring.Decision
+//	1     score
+//	uv    policy version
+//	uv    number of values, then per value: 0 for unknown, 1 and eight bytes of
+//	      IEEE 754, or n+2 for the whole number n
+//	uv    number of outcomes, then per outcome: scoring.Event (1), sv unix
+//	      seconds, length of the source (1), source
+package record

@@ -1,0 +1,288 @@
+package record
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// Entry is one line of the event log: what happened, what was seen of its
+// subjects at that moment, what was decided, and what became of it.
+type Entry struct {
+	ID         EventID // the key in the log, not part of the encoded value
+	Kind       scoring.Event
+	Verified   bool  // the request said that the number was verified for the account
+	Claimed    bool  // the account was linked, or had been, when the event was committed
+	Holdout    bool  // a block by score was let through
+	Given      bool  // a number was sent
+	Valid      bool  // and it can exist
+	Time       int64 // unix seconds: when it happened
+	Subjects   hashing.Subjects
+	Link       hashing.LinkTag // zero without an account
+	Prev       Seq             // the phone's event before this one, 0 for none
+	Generation uint32          // of the phone
+	Verdict    scoring.Decision
+	Score      int
+	Policy     uint32    // version
+	Values     []float64 // by slot of that policy; NaN is unknown
+
+	outcomes [outcomeKinds]Outcome
+}
+
+// Outcome is what became of an event, as one source reported it. A zero Kind
+// is none.
+type Outcome struct {
+	Kind   scoring.Event
+	Time   int64  // unix seconds: when it became known
+	Source string // a short code, "" for unknown
+}
+
+// Two outcomes of one kind replace one another: an event was verified or not,
+// and it was abuse or legitimate.
+const (
+	outcomeProof = iota
+	outcomeLabel
+	outcomeKinds
+)
+
+func outcomeSlot(ev scoring.Event) int {
+	if ev == scoring.Verified || ev == scoring.Unverified {
+		return outcomeProof
+	}
+	return outcomeLabel
+}
+
+// SetOutcome keeps an outcome and returns the kind that it replaced, 0 when there was none.
+func (e *Entry) SetOutcome(o Outcome) (replaced scoring.Event) {
+	slot := &e.outcomes[outcomeSlot(o.Kind)]
+	replaced = slot.Kind
+	*slot = o
+	return replaced
+}
+
+// Outcome returns the outcome that an outcome of this kind would replace.
+func (e *Entry) Outcome(ev scoring.Event) Outcome { return e.outcomes[outcomeSlot(ev)] }
+
+// Outcomes returns what became of the event, nothing when nobody said.
+func (e *Entry) Outcomes() []Outcome {
+	var all []Outcome
+	for _, o := range e.outcomes {
+		if o.Kind != 0 {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+const (
+	flagVerified = 1 << iota
+	flagClaimed
+	flagHoldout
+	flagGiven
+	flagValid
+)
+
+// maxValues bounds what Decode accepts; a policy has far fewer slots.
+const maxValues = 1024
+
+// Append appends the encoded entry, without its id, to dst.
+func (e *Entry) Append(dst []byte) []byte {
+	dst = append(dst, version, byte(e.Kind), e.flags())
+	dst = binary.AppendVarint(dst, e.Time)
+	dst = appendSubjects(dst, &e.Subjects)
+	if e.Subjects[hashing.Account].Given() {
+		dst = append(dst, e.Link[:]...)
+	}
+	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Prev))
+	dst = binary.AppendUvarint(dst, uint64(e.Generation))
+	dst = append(dst, byte(e.Verdict), byte(e.Score))
+	dst = binary.AppendUvarint(dst, uint64(e.Policy))
+	dst = binary.AppendUvarint(dst, uint64(len(e.Values)))
+	for _, v := range e.Values {
+		dst = appendValue(dst, v)
+	}
+	return e.appendOutcomes(dst)
+}
+
+func (e *Entry) flags() byte {
+	var f byte
+	for i, set := range [...]bool{e.Verified, e.Claimed, e.Holdout, e.Given, e.Valid} {
+		if set {
+			f |= 1 << i
+		}
+	}
+	return f
+}
+
+func appendSubjects(dst []byte, all *hashing.Subjects) []byte {
+	mask := len(dst)
+	dst = append(dst, 0)
+	for kind, s := range all {
+		if s.Given() {
+			dst[mask] |= 1 << kind
+			dst = binary.BigEndian.AppendUint16(dst, uint16(s.Key))
+			dst = append(dst, s.ID[:]...)
+		}
+	}
+	return dst
+}
+
+// appendValue writes whole numbers short, since nearly all values are small counts.
+func appendValue(dst []byte, v float64) []byte {
+	switch {
+	case math.IsNaN(v):
+		return append(dst, 0)
+	case v >= 0 && v < 1<<53 && v == math.Trunc(v) && !math.Signbit(v):
+		return binary.AppendUvarint(dst, uint64(v)+2)
+	}
+	return binary.BigEndian.AppendUint64(append(dst, 1), math.Float64bits(v))
+}
+
+func (e *Entry) appendOutcomes(dst []byte) []byte {
+	n := len(dst)
+	dst = append(dst, 0)
+	for _, o := range e.outcomes {
+		if o.Kind == 0 {
+			continue
+		}
+		dst[n]++
+		dst = append(dst, byte(o.Kind))
+		dst = binary.AppendVarint(dst, o.Time)
+		dst = append(dst, byte(len(o.Source)))
+		dst = append(dst, o.Source...)
+	}
+	return dst
+}
+
+// Decode makes e the entry with the given id and encoded value. It returns
+// ErrMalformed when b is not exactly what Append writes. e keeps nothing of b.
+func (e *Entry) Decode(id EventID, b []byte) error {
+	*e = Entry{ID: id, Values: e.Values[:0]}
+	d := decoder{b: b}
+	if d.byte() != version {
+		return ErrMalformed
+	}
+	e.Kind = scoring.Event(d.byte())
+	e.setFlags(d.byte())
+	e.Time = d.varint()
+	d.subjects(&e.Subjects)
+	if e.Subjects[hashing.Account].Given() {
+		copy(e.Link[:], d.bytes(len(e.Link)))
+	}
+	e.Prev = Seq(d.uint64())
+	e.Generation = d.uvarint32()
+	e.Verdict, e.Score = scoring.Decision(d.byte()), int(d.byte())
+	e.Policy = d.uvarint32()
+	for n := d.count(maxValues); n > 0 && !d.bad; n-- {
+		e.Values = append(e.Values, d.value())
+	}
+	for n := d.count(outcomeKinds); n > 0 && !d.bad; n-- {
+		e.SetOutcome(d.outcome())
+	}
+	if d.bad || len(d.b) > 0 || e.Kind == 0 || e.Kind.Outcome() {
+		return ErrMalformed
+	}
+	return nil
+}
+
+func (e *Entry) setFlags(f byte) {
+	e.Verified = f&flagVerified != 0
+	e.Claimed = f&flagClaimed != 0
+	e.Holdout = f&flagHoldout != 0
+	e.Given = f&flagGiven != 0
+	e.Valid = f&flagValid != 0
+}
+
+// decoder takes values off the front of b. After the first that is not there,
+// bad is set and every further one is zero.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) bytes(n int) []byte {
+	if d.bad || len(d.b) < n {
+		d.bad, d.b = true, nil
+		return nil
+	}
+	head := d.b[:n]
+	d.b = d.b[n:]
+	return head
+}
+
+func (d *decoder) byte() byte {
+	if b := d.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) uint64() uint64 {
+	if b := d.bytes(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	d.bytes(max(n, 0))
+	d.bad = d.bad || n <= 0
+	return v
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	d.bytes(max(n, 0))
+	d.bad = d.bad || n <= 0
+	return v
+}
+
+func (d *decoder) uvarint32() uint32 {
+	v := d.uvarint()
+	d.bad = d.bad || v > math.MaxUint32
+	return uint32(v) //nolint:gosec // a larger one sets bad
+}
+
+func (d *decoder) count(most uint64) int {
+	n := d.uvarint()
+	d.bad = d.bad || n > most
+	return int(n) //nolint:gosec // a larger one sets bad
+}
+
+func (d *decoder) subjects(all *hashing.Subjects) {
+	mask := d.byte()
+	d.bad = d.bad || mask&1 != 0 || mask>>hashing.Kinds != 0
+	for kind := range all {
+		if mask&(1<<kind) == 0 {
+			continue
+		}
+		if b := d.bytes(2 + hashing.IDSize); b != nil {
+			all[kind] = hashing.Subject{
+				Kind: hashing.Kind(kind), //nolint:gosec // below hashing.Kinds
+				Key:  hashing.KeyID(binary.BigEndian.Uint16(b)),
+				ID:   [hashing.IDSize]byte(b[2:]),
+			}
+		}
+	}
+}
+
+func (d *decoder) value() float64 {
+	switch n := d.uvarint(); n {
+	case 0:
+		return math.NaN()
+	case 1:
+		return math.Float64frombits(d.uint64())
+	default:
+		return float64(n - 2)
+	}
+}
+
+func (d *decoder) outcome() Outcome {
+	o := Outcome{Kind: scoring.Event(d.byte()), Time: d.varint()}
+	o.Source = string(d.bytes(int(d.byte())))
+	d.bad = d.bad || !o.Kind.Outcome()
+	return o
+}

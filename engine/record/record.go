@@ -1,0 +1,311 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+
+	"github.com/ringfence/ringfence/engine/window"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// Time is whole seconds since 2020-01-01 UTC. Zero is "never".
+type Time = window.Time
+
+// TimeOf returns the Time of unix seconds, at least 1 and at most the year 2156.
+func TimeOf(unix int64) Time {
+	return Time(min(max(unix-window.Epoch, 1), math.MaxUint32)) //nolint:gosec // bounded on both sides
+}
+
+// unix is the inverse of TimeOf, and 0 for never.
+func unix(t Time) int64 {
+	if t == 0 {
+		return 0
+	}
+	return int64(t) + window.Epoch
+}
+
+// ErrMalformed says that bytes are no record, or no log entry, of a version
+// that this package knows.
+var ErrMalformed = errors.New("malformed record")
+
+const (
+	version  = 1
+	headSize = 17
+
+	atFirst  = 1
+	atLast   = 5
+	atNewest = 9
+
+	sectionMembers    = 31 // plus scoring.Member
+	sectionLinks      = 48
+	sectionGeneration = 49
+	sectionLabels     = 50
+	sectionLists      = 51
+)
+
+// Ahead is how far in seconds a stored time may lie ahead of the clock before
+// the next write brings it back: see Apply.
+const Ahead = 600
+
+// Record is what is kept of one subject. The zero Record is that of a subject
+// never seen. It is not safe for concurrent use.
+type Record struct {
+	b        []byte
+	sections []section // of b, in order
+	scratch  []byte
+}
+
+// section is where a section lies in the bytes, its id byte included.
+type section struct {
+	id         byte
+	start, end int
+}
+
+// Load makes r the record with the given bytes, which it copies; none is a
+// subject never seen. It returns ErrMalformed, and leaves r empty, when they
+// are no record.
+func (r *Record) Load(b []byte) error {
+	r.b = append(r.b[:0], b...)
+	if err := r.index(); err != nil {
+		r.b, r.sections = r.b[:0], r.sections[:0]
+		return err
+	}
+	return nil
+}
+
+// Bytes returns the record as stored, valid until r is used again. They are
+// empty for a subject of which nothing is kept.
+func (r *Record) Bytes() []byte {
+	if r.Empty() && len(r.sections) == 0 {
+		return nil
+	}
+	return r.b
+}
+
+// index finds the sections of b.
+func (r *Record) index() error {
+	r.sections = r.sections[:0]
+	if len(r.b) == 0 {
+		return nil
+	}
+	if len(r.b) < headSize || r.b[0] != version {
+		return ErrMalformed
+	}
+	last := byte(0)
+	for at := headSize; at < len(r.b); {
+		id := r.b[at]
+		size, ok := bodySize(id, r.b[at+1:])
+		if !ok || id <= last {
+			return ErrMalformed
+		}
+		end := at + 1 + size
+		r.sections = append(r.sections, section{id: id, start: at, end: end})
+		at, last = end, id
+	}
+	return nil
+}
+
+// bodySize reads the size of the body at the start of b.
+func bodySize(id byte, b []byte) (int, bool) {
+	switch {
+	case id >= 1 && id < scoring.Events:
+		return window.CountSize(b)
+	case id > sectionMembers && id < sectionMembers+scoring.Members:
+		return window.DistinctSize(b)
+	case id == sectionLinks:
+		return arraySize(b, 2, linkSize)
+	case id == sectionGeneration:
+		return 4, len(b) >= 4
+	case id == sectionLabels:
+		return 8, len(b) >= 8
+	case id == sectionLists:
+		return arraySize(b, 1, listSize)
+	}
+	return 0, false
+}
+
+// arraySize reads the size of an array that begins with its length in one or
+// two bytes.
+func arraySize(b []byte, head, item int) (int, bool) {
+	if len(b) < head {
+		return 0, false
+	}
+	n := int(b[0])
+	if head == 2 {
+		n = int(binary.BigEndian.Uint16(b))
+	}
+	size := head + n*item
+	return size, len(b) >= size
+}
+
+// body returns the body of a section, nil when there is none.
+func (r *Record) body(id byte) []byte {
+	for _, s := range r.sections {
+		if s.id == id {
+			return r.b[s.start+1 : s.end]
+		}
+	}
+	return nil
+}
+
+// edit replaces the body of a section by what change makes of it. An empty
+// result removes the section.
+func (r *Record) edit(id byte, change func(body []byte) []byte) {
+	r.begin()
+	i := 0
+	for i < len(r.sections) && r.sections[i].id < id {
+		i++
+	}
+	old := section{id: id, start: headSize, end: headSize}
+	if i > 0 {
+		old.start, old.end = r.sections[i-1].end, r.sections[i-1].end
+	}
+	found := i < len(r.sections) && r.sections[i].id == id
+	if found {
+		old = r.sections[i]
+	}
+	r.scratch = r.scratch[:0]
+	if found {
+		r.scratch = append(r.scratch, r.b[old.start+1:old.end]...)
+	}
+	r.scratch = change(r.scratch)
+	r.replace(i, found, old, r.scratch)
+}
+
+// replace puts a section with the given body where old was, and moves what
+// follows.
+func (r *Record) replace(i int, found bool, old section, body []byte) {
+	grown := 1 + len(body) - (old.end - old.start)
+	if len(body) == 0 {
+		grown--
+	}
+	oldLen := len(r.b)
+	if grown > 0 {
+		r.b = append(r.b, make([]byte, grown)...)
+	}
+	copy(r.b[old.end+grown:], r.b[old.end:oldLen])
+	r.b = r.b[:oldLen+grown]
+	switch {
+	case len(body) > 0 && found:
+		r.sections[i].end += grown
+		i++
+	case len(body) > 0:
+		r.sections = append(r.sections, section{})
+		copy(r.sections[i+1:], r.sections[i:])
+		r.sections[i] = section{id: old.id, start: old.start, end: old.end + grown}
+		i++
+	case found:
+		r.sections = append(r.sections[:i], r.sections[i+1:]...)
+	}
+	if len(body) > 0 {
+		r.b[old.start] = old.id
+		copy(r.b[old.start+1:], body)
+	}
+	for ; i < len(r.sections); i++ {
+		r.sections[i].start += grown
+		r.sections[i].end += grown
+	}
+}
+
+// begin writes the head of a record that has none yet.
+func (r *Record) begin() {
+	if len(r.b) == 0 {
+		r.b = append(r.b[:0], make([]byte, headSize)...)
+		r.b[0] = version
+	}
+}
+
+// Empty reports whether nothing happened to the subject in its present
+// generation. It may still be on lists.
+func (r *Record) Empty() bool { return r.time(atLast) == 0 }
+
+// FirstSeen returns when the subject was first seen in its present generation,
+// in unix seconds, 0 for never.
+func (r *Record) FirstSeen() int64 { return unix(r.time(atFirst)) }
+
+// LastSeen returns when the subject was last seen, in unix seconds, 0 for never.
+func (r *Record) LastSeen() int64 { return unix(r.time(atLast)) }
+
+// Newest returns the newest event of the subject in its present generation, 0
+// for none.
+func (r *Record) Newest() Seq {
+	if len(r.b) < headSize {
+		return 0
+	}
+	return Seq(binary.BigEndian.Uint64(r.b[atNewest:]))
+}
+
+func (r *Record) time(at int) Time {
+	if len(r.b) < headSize {
+		return 0
+	}
+	return binary.BigEndian.Uint32(r.b[at:])
+}
+
+// Count returns how many events of a kind happened in (now-seconds, now]: exact
+// up to 32, see package window beyond.
+func (r *Record) Count(ev scoring.Event, now Time, seconds uint32) float64 {
+	if b := r.body(byte(ev)); b != nil {
+		return window.Count(b, now, seconds)
+	}
+	return 0
+}
+
+// Total returns how many events of a kind ever happened in the present
+// generation.
+func (r *Record) Total(ev scoring.Event) uint64 {
+	if b := r.body(byte(ev)); b != nil {
+		return window.Total(b)
+	}
+	return 0
+}
+
+// Distinct returns how many different members were last seen in (now-seconds, now]:
+// exact up to 64, see package window beyond.
+func (r *Record) Distinct(m scoring.Member, now Time, seconds uint32) float64 {
+	if b := r.body(sectionMembers + byte(m)); b != nil {
+		return window.Distinct(b, now, seconds)
+	}
+	return 0
+}
+
+// Measure returns the value of a signal at a time. The record must be that of
+// a subject of the signal's kind.
+func (r *Record) Measure(s scoring.Signal, now Time) float64 {
+	seconds := uint32(s.Window / 1e9) //nolint:gosec // a policy bounds windows to 180 days
+	switch s.Aggregate {
+	case scoring.Count:
+		return r.Count(s.Event, now, seconds)
+	case scoring.Distinct:
+		return r.Distinct(s.Member, now, seconds)
+	case scoring.Links:
+		return float64(r.Links())
+	case scoring.Labels:
+		return float64(r.Labels(s.Event))
+	}
+	return math.NaN()
+}
+
+// Generation returns how often the phone was released.
+func (r *Record) Generation() uint32 {
+	if b := r.body(sectionGeneration); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+// Labels returns how many events of the subject are labelled Abuse, or
+// Legitimate, at present.
+func (r *Record) Labels(ev scoring.Event) int {
+	b := r.body(sectionLabels)
+	switch {
+	case b == nil:
+		return 0
+	case ev == scoring.Abuse:
+		return int(binary.BigEndian.Uint32(b))
+	case ev == scoring.Legitimate:
+		return int(binary.BigEndian.Uint32(b[4:]))
+	}
+	return 0
+}

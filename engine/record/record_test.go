@@ -1,0 +1,124 @@
+package record
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+func subjects() hashing.Subjects {
+	var all hashing.Subjects
+	for kind := hashing.Phone; kind < hashing.Kinds; kind++ {
+		all[kind] = hashing.Subject{Kind: kind, Key: 1, ID: [16]byte{byte(kind), 15: 9}}
+	}
+	return all
+}
+
+func TestAPhoneSeenOnceTakesAtMost64Bytes(t *testing.T) {
+	all := subjects()
+	var r Record
+	m := NewMark(scoring.Signup, 1000, 1000, 5, &all, "GB")
+	r.Apply(hashing.Phone, &m)
+	if n := len(r.Bytes()); n > 64 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+func TestPairsAreThoseThatPoliciesMayAskFor(t *testing.T) {
+	for s := scoring.Phone; s <= scoring.Device; s++ {
+		got, want := slices.Sorted(slices.Values(pairs[s])), slices.Sorted(slices.Values(scoring.Pairs(s)))
+		if !slices.Equal(got, want) || s.String() != hashing.Kind(s).String() {
+			t.Errorf("%v: kept %v, may be asked for %v", s, got, want)
+		}
+	}
+}
+
+func TestApplyDoesNotAllocate(t *testing.T) {
+	all := subjects()
+	var r Record
+	now := Time(1000)
+	apply := func() {
+		now++
+		m := NewMark(scoring.Signup, now, now, Seq(now), &all, "GB")
+		r.Apply(hashing.Phone, &m)
+	}
+	for range 500 {
+		apply()
+	}
+	if n := testing.AllocsPerRun(500, apply); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestEntryRoundTrip(t *testing.T) {
+	e := Entry{
+		ID: NewEventID(7, 8), Kind: scoring.Signup, Verified: true, Holdout: true, Given: true, Time: -5,
+		Subjects: subjects(), Link: hashing.LinkTag{1}, Prev: 3, Generation: 2, Verdict: scoring.Review, Score: 61,
+		Policy: 4, Values: []float64{0, 1.5, 300, -2},
+	}
+	e.SetOutcome(Outcome{Kind: scoring.Abuse, Time: 9, Source: "chargeback"})
+	b := e.Append(nil)
+	var got Entry
+	if err := got.Decode(e.ID, b); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Append(nil), b) || got.Outcome(scoring.Abuse).Source != "chargeback" || got.Subjects != e.Subjects {
+		t.Errorf("got %+v", got)
+	}
+	for n := range b {
+		if err := got.Decode(e.ID, b[:n]); err == nil {
+			t.Errorf("%d of %d bytes are an entry", n, len(b))
+		}
+	}
+}
+
+func TestEventIDText(t *testing.T) {
+	a, b := NewEventID(1, 5), NewEventID(2, 0)
+	if a.String() >= b.String() {
+		t.Error("texts do not sort as ids do")
+	}
+	if got, err := ParseEventID(a.String()); got != a || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"", "x", a.String() + "0", "ZZZZZZZZZZZZZZZZZZZZZZZZZZ", a.String()[:25] + "v"} {
+		if _, err := ParseEventID(bad); err == nil {
+			t.Errorf("%q is an id", bad)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	all := subjects()
+	var r Record
+	f.Add([]byte{})
+	for i := range Time(100) {
+		m := NewMark(scoring.Signup, 1000+i, 1000+i, Seq(i), &all, "GB")
+		r.Apply(hashing.Phone, &m)
+		r.Link(hashing.LinkTag{byte(i)}, 1000, 3)
+		r.SetList(uint16(i%4), int64(i)) //nolint:gosec // small numbers
+		f.Add(bytes.Clone(r.Bytes()))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r Record
+		if r.Load(b) != nil {
+			return
+		}
+		m := NewMark(scoring.Signup, 2000, 2000, 9, &all, "GB")
+		r.Apply(hashing.Phone, &m)
+		r.Link(hashing.LinkTag{1}, 2000, 0)
+		r.Unlink(hashing.LinkTag{2})
+		r.SetList(1, 0)
+		r.DropList(2)
+		r.Label(scoring.Abuse, 1)
+		if err := new(Record).Load(r.Bytes()); err != nil {
+			t.Errorf("a record is malformed after edits: %v", err)
+		}
+		r.Release()
+		if err := new(Record).Load(r.Bytes()); err != nil || !r.Empty() {
+			t.Errorf("after release: %v", err)
+		}
+	})
+}

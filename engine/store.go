@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// What a Store answers when it cannot do what was asked. Callers compare with
+// errors.Is.
+var (
+	ErrUnknownEvent = errors.New("no such assessment")
+	ErrClosed       = errors.New("the store is closed")
+	ErrCorrupt      = errors.New("the store holds damaged data")
+	ErrLocked       = errors.New("the data folder is in use by another process")
+	ErrNewerFormat  = errors.New("the data folder was written by a newer version of ringfence")
+	ErrWrongKeyring = errors.New("the data folder belongs to another keyring")
+	ErrNotAStore    = errors.New("the folder holds no ringfence store")
+	ErrTooManyLists = errors.New("no room for another list name")
+)
+
+// Store counts events per subject. Every method is safe for concurrent use.
+//
+// Atomic: each mutation is one step. Counts, the account claim, the log entry
+// and the idempotency entry of an event are seen and survive together or not
+// at all. Mutations that share a subject happen one after the other.
+//
+// Durable: when a mutation returns nil, it survives the death of the process
+// and of the machine (not the loss of the disk). When it returns an error
+// other than a refusal named on the method, the caller cannot know whether it
+// happened, and repeats it with the same Once.
+//
+// Reads see every mutation that returned before they began.
+//
+// Expiry frees space and never changes an answer: whether an entry or a key is
+// still in force is computed from the clock that the caller passes.
+//
+// A context that has ended before a method begins its work stops it; later it
+// no longer does.
+type Store interface {
+	// Assess reads the event's subjects, counts the event, and calls decide with
+	// what they have now seen. It then commits the counts, the claim if d.Claim,
+	// the log entry and the idempotency entry. decide is pure but for d, and may
+	// be called again; d.ID is set when it is called, and d.Links after the claim.
+	Assess(ctx context.Context, ev *Event, d *Decision, decide func(o *Observation, d *Decision)) error
+
+	// Observe returns what decide would be shown. It DOES NOT count. With
+	// ev.Kind zero, the event itself is not part of the view.
+	Observe(ctx context.Context, ev *Event) (*Observation, error)
+
+	// RecordOutcome attaches what became of an event to it, adjusts labels and
+	// counts of its subjects, and links the account if the outcome is Verified and the
+	// limit allows. It fills in o's results. The same outcome again changes
+	// nothing. ErrUnknownEvent for an id that is not in the log.
+	RecordOutcome(ctx context.Context, o *Outcome) error
+
+	// Unlink frees the slot of one account on one phone.
+	Unlink(ctx context.Context, u *Unlink) error
+
+	// Release starts a new generation of a phone: no inherited links, counts or
+	// labels. Lists it is on stay.
+	Release(ctx context.Context, r *Release) error
+
+	// Entry returns one logged event, or ErrUnknownEvent.
+	Entry(ctx context.Context, domain hashing.DomainID, id EventID) (*record.Entry, error)
+
+	// Timeline returns the newest events of a phone's present generation,
+	// newest first, at most limit of them.
+	Timeline(ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int) ([]*record.Entry, error)
+
+	// Scan calls fn with every logged event of a domain whose id is greater than
+	// after, in the order of ids. The entry is fn's only until it returns.
+	Scan(ctx context.Context, domain hashing.DomainID, after EventID, fn func(*record.Entry) error) error
+
+	// PutEntries adds entries to lists, or replaces them. All of one call are
+	// committed together; keep a call under a few thousand.
+	PutEntries(ctx context.Context, domain hashing.DomainID, entries []ListEntry, once *Once) error
+
+	// RemoveEntry takes one subject off a list and reports whether it was on it.
+	RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, s hashing.Subject) (bool, error)
+
+	// Entries returns up to limit entries of a list in the order of their
+	// subjects, those after the given one (zero: from the start), expired ones included.
+	Entries(ctx context.Context, domain hashing.DomainID, list string, after hashing.Subject, limit int) ([]ListEntry, error)
+
+	// Lists returns the names of the domain's lists, sorted.
+	Lists(ctx context.Context, domain hashing.DomainID) ([]string, error)
+
+	// AdoptPolicy returns the version of a policy document. A document equal to
+	// the newest one keeps its version; any other becomes the next version.
+	// Versions start at 1 and never change.
+	AdoptPolicy(ctx context.Context, domain hashing.DomainID, source []byte, now int64) (uint32, error)
+
+	// PolicySource returns the document of one version; ok is false when there is none.
+	PolicySource(ctx context.Context, domain hashing.DomainID, version uint32) (source []byte, ok bool, err error)
+
+	// Recall returns what is kept under an idempotency key, nil when nothing is.
+	Recall(ctx context.Context, domain hashing.DomainID, key hashing.Digest) (*Remembered, error)
+
+	// Close waits for what is under way and frees the store. Nothing may be
+	// called afterwards.
+	Close() error
+}
+
+// Decision is what decide says of an event, and what the store adds to it.
+type Decision struct {
+	ID EventID // set by the store before decide is called
+
+	Verdict  scoring.Decision
+	Score    int
+	Holdout  bool
+	Policy   uint32    // version
+	Values   []float64 // every slot the policy read: logged, so that the event can be scored again
+	Claim    bool      // link the account to the phone
+	MaxLinks int       // never more than this many accounts on the phone; 0 is no limit
+
+	Links Links // set by the store: the phone's links once the event is applied
+}
+
+// Links is the state of a phone's account links, as one account sees it.
+type Links struct {
+	Count  int   // accounts linked to the phone
+	Linked bool  // the account asked about is one of them
+	Since  int64 // unix seconds; 0 when it is not
+}

@@ -1,0 +1,467 @@
+// Package storetest holds the contract of engine.Store as tests that every
+// driver runs:
+//
+//	func TestContract(t *testing.T) {
+//		storetest.Run(t, func(t testing.TB) storetest.Opened { … })
+//	}
+//
+// Random operations are held against a model in plain maps. A new behaviour of
+// drivers starts as a case here.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// Opened is a new, empty store. The tests close it.
+type Opened struct {
+	Store engine.Store
+
+	// Reopen opens the closed store again, with what it held. It is nil for a
+	// store that cannot outlive being closed.
+	Reopen func() engine.Store
+
+	// Discard frees what the closed store holds on disk. It may be nil.
+	Discard func()
+}
+
+// Open opens a new, empty store for one test.
+type Open func(t testing.TB) Opened
+
+// Run holds a driver to the contract.
+func Run(t *testing.T, open Open) {
+	cases := []struct {
+		name string
+		run  func(*world)
+	}{
+		{"an event counts itself and what came before", countsEvents},
+		{"looking does not count", lookingDoesNotCount},
+		{"what is not given is not counted", missingSubjects},
+		{"never more accounts than the limit", claimsUnderConcurrency},
+		{"a blocked event never claims", blockedNeverClaims},
+		{"an outcome claims once", outcomeClaimsOnce},
+		{"outcomes replace one another", outcomesReplace},
+		{"an outcome of a released number changes no count", staleOutcome},
+		{"an unknown event has no outcome", unknownEvent},
+		{"unlinking frees the slot", unlinkFrees},
+		{"releasing forgets all but the lists", releaseForgets},
+		{"lists are in force until they expire", listsExpire},
+		{"lists are read page by page", listPages},
+		{"list names are kept apart by domain", listDomains},
+		{"an answer is remembered with its mutation", remembers},
+		{"the timeline is newest first", timeline},
+		{"the log is in order", scanOrder},
+		{"an entry keeps what was decided", entryKeeps},
+		{"policies get versions", policyVersions},
+		{"a concurrent crowd is counted exactly", concurrentCounts},
+		{"a closed store says so", closedStore},
+		{"an ended context stops a call", endedContext},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			o := open(t)
+			w := &world{t: t, store: o.Store}
+			c.run(w)
+			if err := o.Store.Close(); err != nil && !errors.Is(err, engine.ErrClosed) {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("everything is there after reopening", func(t *testing.T) { survivesReopen(t, open) })
+	t.Run("random operations equal the model", func(t *testing.T) { equalsModel(t, open) })
+}
+
+func countsEvents(w *world) {
+	w.assess(signup(1, 1, start), 0)
+	w.assess(signup(1, 2, start+30), 0)
+	ev := signup(1, 3, start+60)
+	err := w.store.Assess(w.ctx(), ev, new(engine.Decision), func(o *engine.Observation, _ *engine.Decision) {
+		r, at := o.Records[hashing.Phone], record.TimeOf(ev.Time)
+		equal(w.t, "events in the window, which is open at its start", r.Count(scoring.Signup, at, 60), 2)
+		equal(w.t, "events in a longer window", r.Count(scoring.Signup, at, 61), 3)
+		equal(w.t, "accounts", r.Distinct(scoring.Accounts, at, 3600), 3)
+		equal(w.t, "first seen", r.FirstSeen(), start)
+		equal(w.t, "events of the ip", o.Records[hashing.IP].Count(scoring.Signup, at, 3600), 3)
+		equal(w.t, "phones of the ip", o.Records[hashing.IP].Distinct(scoring.Phones, at, 3600), 1)
+	})
+	w.must(err)
+}
+
+func lookingDoesNotCount(w *world) {
+	for range 3 {
+		o, err := w.store.Observe(w.ctx(), signup(1, 1, start))
+		w.must(err)
+		equal(w.t, "the event itself is part of the view", o.Records[hashing.Phone].Total(scoring.Signup), 1)
+	}
+	o := w.look(signup(1, 1, start))
+	equal(w.t, "nothing is there", o.Records[hashing.Phone].Empty(), true)
+}
+
+func missingSubjects(w *world) {
+	ev := signup(1, 1, start)
+	ev.Subjects[hashing.Phone], ev.Subjects[hashing.Device] = hashing.Subject{}, hashing.Subject{}
+	err := w.store.Assess(w.ctx(), ev, new(engine.Decision), func(o *engine.Observation, _ *engine.Decision) {
+		equal(w.t, "record of a missing phone", o.Records[hashing.Phone], nil)
+		equal(w.t, "phones of the ip", o.Records[hashing.IP].Distinct(scoring.Phones, record.TimeOf(start), 60), 0)
+	})
+	w.must(err)
+}
+
+func claimsUnderConcurrency(w *world) {
+	const clients, limit = 64, 3
+	decisions := make([]*engine.Decision, clients)
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() { decisions[i] = w.assess(verified(1, i, start), limit) })
+	}
+	wg.Wait()
+	linked := 0
+	for _, d := range decisions {
+		if d.Links.Count > limit {
+			w.t.Errorf("%d accounts on a number with a limit of %d", d.Links.Count, limit)
+		}
+		if d.Links.Linked {
+			linked++
+		}
+	}
+	equal(w.t, "linked", linked, limit)
+	equal(w.t, "links", w.look(signup(1, 0, start)).Records[hashing.Phone].Links(), limit)
+}
+
+func blockedNeverClaims(w *world) {
+	d := new(engine.Decision)
+	w.must(w.store.Assess(w.ctx(), verified(1, 1, start), d, func(_ *engine.Observation, d *engine.Decision) {
+		d.Verdict = scoring.Block
+	}))
+	equal(w.t, "linked", d.Links.Linked, false)
+	equal(w.t, "verified is counted all the same", w.look(signup(1, 1, start)).Records[hashing.Phone].Total(scoring.Verified), 1)
+}
+
+func outcomeClaimsOnce(w *world) {
+	first, second := w.assess(signup(1, 1, start), 1), w.assess(signup(1, 2, start), 1)
+	o := w.outcome(first.ID, scoring.Verified, start+5, 1)
+	equal(w.t, "links", o.Links, engine.Links{Count: 1, Linked: true, Since: start + 5})
+	equal(w.t, "linked over the limit", w.outcome(second.ID, scoring.Verified, start+6, 1).Links.Linked, false)
+	w.must(w.store.Unlink(w.ctx(), &engine.Unlink{Domain: domain, Phone: phone(1), Link: linkTag(1), Now: start}))
+	o = w.outcome(first.ID, scoring.Verified, start+7, 1)
+	equal(w.t, "an outcome delivered twice links again", o.Links.Linked, false)
+	equal(w.t, "changed", o.Changed, false)
+	equal(w.t, "an outcome that found no room links when there is", w.outcome(second.ID, scoring.Verified, start+8, 1).Links.Linked, true)
+}
+
+func outcomesReplace(w *world) {
+	id := w.assess(signup(1, 1, start), 0).ID
+	labels := func() [2]int {
+		r := w.look(signup(1, 1, start)).Records[hashing.Phone]
+		return [2]int{r.Labels(scoring.Abuse), r.Labels(scoring.Legitimate)}
+	}
+	equal(w.t, "changed", w.outcome(id, scoring.Abuse, start+1, 0).Changed, true)
+	equal(w.t, "changed again", w.outcome(id, scoring.Abuse, start+2, 0).Changed, false)
+	equal(w.t, "labels", labels(), [2]int{1, 0})
+	equal(w.t, "changed back", w.outcome(id, scoring.Legitimate, start+3, 0).Changed, true)
+	equal(w.t, "labels", labels(), [2]int{0, 1})
+	w.outcome(id, scoring.Verified, start+4, 0)
+	e, err := w.store.Entry(w.ctx(), domain, id)
+	w.must(err)
+	want := []record.Outcome{
+		{Kind: scoring.Verified, Time: start + 4, Source: "test"},
+		{Kind: scoring.Legitimate, Time: start + 3, Source: "test"},
+	}
+	if got := e.Outcomes(); !slices.Equal(got, want) {
+		w.t.Errorf("outcomes: got %v, want %v", got, want)
+	}
+}
+
+func staleOutcome(w *world) {
+	id := w.assess(signup(1, 1, start), 0).ID
+	w.must(w.store.Release(w.ctx(), &engine.Release{Domain: domain, Phone: phone(1), Now: start}))
+	for _, kind := range []scoring.Event{scoring.Verified, scoring.Abuse} {
+		o := w.outcome(id, kind, start+1, 0)
+		equal(w.t, "stale", o.Stale, true)
+		equal(w.t, "links", o.Links.Count, 0)
+	}
+	r := w.look(signup(1, 1, start)).Records[hashing.Phone]
+	equal(w.t, "verified", r.Total(scoring.Verified), 0)
+	equal(w.t, "abuse", r.Labels(scoring.Abuse), 0)
+	e, err := w.store.Entry(w.ctx(), domain, id)
+	w.must(err)
+	equal(w.t, "the label is kept", e.Outcome(scoring.Abuse).Kind, scoring.Abuse)
+}
+
+func unknownEvent(w *world) {
+	id := record.NewEventID(1, 1)
+	err := w.store.RecordOutcome(w.ctx(), &engine.Outcome{Domain: domain, Event: id, Kind: scoring.Abuse})
+	if !errors.Is(err, engine.ErrUnknownEvent) {
+		w.t.Errorf("outcome: got %v", err)
+	}
+	if _, err := w.store.Entry(w.ctx(), domain, id); !errors.Is(err, engine.ErrUnknownEvent) {
+		w.t.Errorf("entry: got %v", err)
+	}
+}
+
+func unlinkFrees(w *world) {
+	w.assess(verified(1, 1, start), 1)
+	equal(w.t, "linked", w.assess(verified(1, 2, start), 1).Links.Linked, false)
+	u := &engine.Unlink{Domain: domain, Phone: phone(1), Link: linkTag(1), Now: start}
+	w.must(w.store.Unlink(w.ctx(), u))
+	equal(w.t, "unlinked", u.Unlinked, true)
+	w.must(w.store.Unlink(w.ctx(), u))
+	equal(w.t, "unlinked again", u.Unlinked, false)
+	equal(w.t, "linked", w.assess(verified(1, 2, start), 1).Links.Linked, true)
+}
+
+func releaseForgets(w *world) {
+	w.assess(verified(1, 1, start), 0)
+	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "vip", Subject: phone(1), Added: start}}, nil))
+	r := &engine.Release{Domain: domain, Phone: phone(1), Now: start}
+	w.must(w.store.Release(w.ctx(), r))
+	equal(w.t, "generation", r.Generation, 1)
+	o := w.look(signup(1, 1, start))
+	got := o.Records[hashing.Phone]
+	equal(w.t, "signups", got.Total(scoring.Signup), 0)
+	equal(w.t, "links", got.Links(), 0)
+	equal(w.t, "first seen", got.FirstSeen(), 0)
+	equal(w.t, "lists", fmt.Sprint(o.Lists), "[vip]")
+	events, err := w.store.Timeline(w.ctx(), domain, phone(1), 10)
+	w.must(err)
+	equal(w.t, "events of this generation", len(events), 0)
+	w.must(w.store.Release(w.ctx(), r))
+	equal(w.t, "generation", r.Generation, 2)
+}
+
+func listsExpire(w *world) {
+	entries := []engine.ListEntry{
+		{List: engine.DenyList, Subject: phone(1), Reason: "fraud", Added: start, Expires: start + 100},
+		{List: "vip", Subject: subject(hashing.Range, 1), Added: start},
+		{List: "vip", Subject: phone(1), Added: start},
+	}
+	w.must(w.store.PutEntries(w.ctx(), domain, entries, nil))
+	at := func(at int64) string { return fmt.Sprint(w.look(signup(1, 1, at)).Lists) }
+	equal(w.t, "lists before the expiry", at(start+99), "[deny vip]")
+	equal(w.t, "lists at the expiry", at(start+100), "[vip]")
+	removed, err := w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1))
+	w.must(err)
+	equal(w.t, "removed", removed, true)
+	equal(w.t, "the range still counts", at(start), "[deny vip]")
+	removed, err = w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1))
+	w.must(err)
+	equal(w.t, "removed again", removed, false)
+}
+
+func listPages(w *world) {
+	var entries []engine.ListEntry
+	for i := range 25 {
+		entries = append(entries, engine.ListEntry{List: "many", Subject: phone(i), Reason: "r", Added: start, Expires: start + int64(i)})
+	}
+	w.must(w.store.PutEntries(w.ctx(), domain, entries, nil))
+	var got []engine.ListEntry
+	var after hashing.Subject
+	for {
+		page, err := w.store.Entries(w.ctx(), domain, "many", after, 10)
+		w.must(err)
+		if len(page) == 0 {
+			break
+		}
+		got = append(got, page...)
+		after = page[len(page)-1].Subject
+	}
+	slices.SortFunc(got, func(a, b engine.ListEntry) int { return int(a.Expires - b.Expires) })
+	if !slices.Equal(got, entries) {
+		w.t.Errorf("pages: got %d entries, want the %d put in", len(got), len(entries))
+	}
+	none, err := w.store.Entries(w.ctx(), domain, "unheard_of", hashing.Subject{}, 10)
+	w.must(err)
+	equal(w.t, "entries of no list", len(none), 0)
+}
+
+func listDomains(w *world) {
+	const other = domain + 1
+	theirs := phone(1)
+	theirs.Key = 2
+	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "ours", Subject: phone(1)}}, nil))
+	w.must(w.store.PutEntries(w.ctx(), other, []engine.ListEntry{{List: "theirs", Subject: theirs}}, nil))
+	for d, want := range map[hashing.DomainID]string{domain: "[ours]", other: "[theirs]"} {
+		names, err := w.store.Lists(w.ctx(), d)
+		w.must(err)
+		equal(w.t, "lists", fmt.Sprint(names), want)
+	}
+	entries, err := w.store.Entries(w.ctx(), domain, "theirs", hashing.Subject{}, 10)
+	w.must(err)
+	equal(w.t, "entries of another domain's list", len(entries), 0)
+}
+
+func remembers(w *world) {
+	key := hashing.Digest{1}
+	r, err := w.store.Recall(w.ctx(), domain, key)
+	w.must(err)
+	equal(w.t, "remembered before", r == nil, true)
+	ev := signup(1, 1, start)
+	d := new(engine.Decision)
+	ev.Once = &engine.Once{Key: key, Fingerprint: hashing.Digest{2}, Expires: start + 10, Render: func() []byte {
+		return fmt.Append(nil, "answer ", d.ID)
+	}}
+	w.must(w.store.Assess(w.ctx(), ev, d, func(*engine.Observation, *engine.Decision) {}))
+	r, err = w.store.Recall(w.ctx(), domain, key)
+	w.must(err)
+	if r == nil || r.Fingerprint != (hashing.Digest{2}) || r.Expires != start+10 || string(r.Answer) != "answer "+d.ID.String() {
+		w.t.Errorf("remembered: got %+v", r)
+	}
+	r, err = w.store.Recall(w.ctx(), domain+1, key)
+	w.must(err)
+	equal(w.t, "remembered in another domain", r == nil, true)
+}
+
+func timeline(w *world) {
+	var want []engine.EventID
+	for i := range 5 {
+		want = append(want, w.assess(signup(1, i, start+int64(i)), 0).ID)
+		w.assess(signup(2, i, start), 0)
+	}
+	slices.Reverse(want)
+	events, err := w.store.Timeline(w.ctx(), domain, phone(1), 4)
+	w.must(err)
+	var got []engine.EventID
+	for _, e := range events {
+		got = append(got, e.ID)
+	}
+	if !slices.Equal(got, want[:4]) {
+		w.t.Errorf("timeline: got %v, want %v", got, want[:4])
+	}
+}
+
+func scanOrder(w *world) {
+	var want []engine.EventID
+	for i := range 10 {
+		want = append(want, w.assess(signup(i, i, start-int64(i)), 0).ID)
+	}
+	var got []engine.EventID
+	w.must(w.store.Scan(w.ctx(), domain, want[3], func(e *record.Entry) error {
+		got = append(got, e.ID)
+		return nil
+	}))
+	if !slices.Equal(got, want[4:]) {
+		w.t.Errorf("scan: got %v, want %v", got, want[4:])
+	}
+	stop := errors.New("enough")
+	if err := w.store.Scan(w.ctx(), domain, engine.EventID{}, func(*record.Entry) error { return stop }); !errors.Is(err, stop) {
+		w.t.Errorf("stopped scan: got %v", err)
+	}
+}
+
+func entryKeeps(w *world) {
+	ev := verified(1, 1, start)
+	d := new(engine.Decision)
+	w.must(w.store.Assess(w.ctx(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
+		d.Verdict, d.Score, d.Holdout, d.Policy = scoring.Review, 63, true, 9
+		d.Values, d.Claim = []float64{1, 2.5}, true
+	}))
+	e, err := w.store.Entry(w.ctx(), domain, d.ID)
+	w.must(err)
+	equal(w.t, "verdict", e.Verdict, scoring.Review)
+	equal(w.t, "score", e.Score, 63)
+	equal(w.t, "policy", e.Policy, 9)
+	equal(w.t, "holdout, claimed, verified", [3]bool{e.Holdout, e.Claimed, e.Verified}, [3]bool{true, true, true})
+	equal(w.t, "values", fmt.Sprint(e.Values), "[1 2.5]")
+	equal(w.t, "subjects", e.Subjects, ev.Subjects)
+	equal(w.t, "link", e.Link, ev.Link)
+	equal(w.t, "time", e.Time, start)
+}
+
+func policyVersions(w *world) {
+	adopt := func(source string) uint32 {
+		v, err := w.store.AdoptPolicy(w.ctx(), domain, []byte(source), start)
+		w.must(err)
+		return v
+	}
+	equal(w.t, "first", adopt("a"), 1)
+	equal(w.t, "the same", adopt("a"), 1)
+	equal(w.t, "another", adopt("b"), 2)
+	equal(w.t, "the first one again", adopt("a"), 3)
+	source, ok, err := w.store.PolicySource(w.ctx(), domain, 2)
+	w.must(err)
+	if !ok || !bytes.Equal(source, []byte("b")) {
+		w.t.Errorf("version 2: got %q, %v", source, ok)
+	}
+	_, ok, err = w.store.PolicySource(w.ctx(), domain, 4)
+	w.must(err)
+	equal(w.t, "a version that is not there", ok, false)
+}
+
+func concurrentCounts(w *world) {
+	const clients, each = 16, 50
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range each {
+				w.assess(signup(i%3, c, start), 0)
+			}
+		})
+	}
+	wg.Wait()
+	total := uint64(0)
+	for p := range 3 {
+		total += w.look(signup(p, 0, start)).Records[hashing.Phone].Total(scoring.Signup)
+	}
+	equal(w.t, "events", total, clients*each)
+}
+
+func closedStore(w *world) {
+	w.must(w.store.Close())
+	if _, err := w.store.Observe(w.ctx(), signup(1, 1, start)); !errors.Is(err, engine.ErrClosed) {
+		w.t.Errorf("got %v", err)
+	}
+	if err := w.store.Close(); !errors.Is(err, engine.ErrClosed) {
+		w.t.Errorf("second close: got %v", err)
+	}
+}
+
+func endedContext(w *world) {
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	err := w.store.Assess(ctx, signup(1, 1, start), new(engine.Decision), func(*engine.Observation, *engine.Decision) {})
+	if !errors.Is(err, context.Canceled) {
+		w.t.Errorf("got %v", err)
+	}
+	equal(w.t, "counted", w.look(signup(1, 1, start)).Records[hashing.Phone].Empty(), true)
+}
+
+func survivesReopen(t *testing.T, open Open) {
+	o := open(t)
+	w := &world{t: t, store: o.Store}
+	if o.Reopen == nil {
+		w.must(o.Store.Close())
+		t.Skip("this store does not outlive being closed")
+	}
+	before := w.assess(verified(1, 1, start), 1).ID
+	w.outcome(before, scoring.Abuse, start, 1)
+	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "vip", Subject: phone(1)}}, nil))
+	version, err := w.store.AdoptPolicy(w.ctx(), domain, []byte("p"), start)
+	w.must(err)
+	w.must(w.store.Close())
+
+	w.store = o.Reopen()
+	seen := w.look(signup(1, 1, start))
+	r := seen.Records[hashing.Phone]
+	equal(t, "signups", r.Total(scoring.Signup), 1)
+	equal(t, "links", r.Links(), 1)
+	equal(t, "labels", r.Labels(scoring.Abuse), 1)
+	equal(t, "lists", fmt.Sprint(seen.Lists), "[vip]")
+	again, err := w.store.AdoptPolicy(w.ctx(), domain, []byte("p"), start)
+	w.must(err)
+	equal(t, "policy version", again, version)
+	if next := w.assess(signup(1, 2, start), 1).ID; next.Seq() <= before.Seq() {
+		t.Errorf("event ids went back: %d, then %d", before.Seq(), next.Seq())
+	}
+	w.must(w.store.Close())
+}
