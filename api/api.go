@@ -1,0 +1,214 @@
+// Package api holds what travels over HTTP between ringfence and its callers:
+// requests, answers and problems. It uses the standard library only.
+//
+// Request types hold phone numbers and ids as a person typed them. They do not
+// show them when formatted or logged; encoding/json does encode them, since
+// that is how they get to the server.
+package api
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+)
+
+// AssessmentRequest asks what to make of an event. Event is required; what is
+// not given is unknown and no penalty.
+type AssessmentRequest struct {
+	PhoneNumber   string `json:"phone_number,omitempty"`   // as typed; up to 64 bytes
+	DefaultRegion string `json:"default_region,omitempty"` // two letters, for a number without country code
+	Event         string `json:"event"`                    // signup, verification, sign_in, checkout, recovery or number_change
+	AccountID     string `json:"account_id,omitempty"`     // up to 256 bytes
+	IP            string `json:"ip,omitempty"`             // IPv4 or IPv6
+	DeviceID      string `json:"device_id,omitempty"`      // up to 256 bytes
+	IPCountry     string `json:"ip_country,omitempty"`     // two upper-case letters
+	Verified      bool   `json:"verified,omitempty"`       // the number was verified for this account
+	Record        *bool  `json:"record,omitempty"`         // false: look only, count nothing
+}
+
+// Assessment is the answer to an AssessmentRequest.
+type Assessment struct {
+	AssessmentID  string             `json:"assessment_id,omitempty"` // "" when nothing was recorded
+	PhoneToken    string             `json:"phone_token,omitempty"`
+	Decision      string             `json:"decision"` // allow, challenge, review or block
+	Score         int                `json:"score"`    // 0 to 100
+	Reasons       []Reason           `json:"reasons"`
+	PublicMessage string             `json:"public_message"`
+	Number        *Number            `json:"number,omitempty"`
+	Signals       map[string]float64 `json:"signals"`
+	Accounts      *Accounts          `json:"accounts,omitempty"`
+	FirstSeen     string             `json:"first_seen,omitempty"` // RFC 3339
+	Policy        Policy             `json:"policy"`
+	Holdout       bool               `json:"holdout"`
+	Degraded      []string           `json:"degraded"` // what a rule needed and nobody gave
+}
+
+// Reason is one part of a score.
+type Reason struct {
+	Code     string   `json:"code"`
+	Points   int      `json:"points"`
+	Observed *float64 `json:"observed,omitempty"`
+	Limit    *float64 `json:"limit,omitempty"`
+	Window   string   `json:"window,omitempty"`
+}
+
+// Number is what may be told of a number.
+type Number struct {
+	Valid         bool   `json:"valid"`
+	Region        string `json:"region,omitempty"`
+	Type          string `json:"type,omitempty"`
+	CanReceiveSMS bool   `json:"can_receive_sms"`
+}
+
+// Accounts is the state of a phone's account limit. Max and Remaining are left
+// out where there is no limit.
+type Accounts struct {
+	Verified  int  `json:"verified"`
+	Linked    bool `json:"linked"`
+	Max       *int `json:"max,omitempty"`
+	Remaining *int `json:"remaining,omitempty"`
+}
+
+// Policy names the policy that decided.
+type Policy struct {
+	Name    string `json:"name"`
+	Version uint32 `json:"version"`
+}
+
+// OutcomeRequest says what became of an assessed event.
+type OutcomeRequest struct {
+	AssessmentID string `json:"assessment_id"`
+	Outcome      string `json:"outcome"`          // verified, unverified, abuse or legitimate
+	Source       string `json:"source,omitempty"` // a short code, such as chargeback
+}
+
+// OutcomeAnswer says what an outcome changed.
+type OutcomeAnswer struct {
+	Changed bool `json:"changed"` // false when the event had this outcome already
+	Linked  bool `json:"linked"`  // the account is linked to the phone
+	Stale   bool `json:"stale"`   // the number was released since: no count changed
+}
+
+// PhoneRequest names a phone, and an account where one is needed.
+type PhoneRequest struct {
+	PhoneNumber   string `json:"phone_number,omitempty"`
+	DefaultRegion string `json:"default_region,omitempty"`
+	PhoneToken    string `json:"phone_token,omitempty"` // in place of the number
+	AccountID     string `json:"account_id,omitempty"`
+}
+
+// LinkAnswer says how an account stands to a phone.
+type LinkAnswer struct {
+	Accounts      Accounts `json:"accounts"`
+	Since         string   `json:"since,omitempty"` // RFC 3339
+	NumberChanges int      `json:"number_changes"`  // of the account, in 180 days
+	Numbers       int      `json:"numbers"`         // different ones of the account, in 180 days
+}
+
+// UnlinkAnswer says what unlinking changed.
+type UnlinkAnswer struct {
+	Unlinked bool `json:"unlinked"`
+	Verified int  `json:"verified"` // accounts still linked
+}
+
+// ReleaseAnswer says which generation of the number begins.
+type ReleaseAnswer struct {
+	Generation uint32 `json:"generation"`
+}
+
+// Profile is what is known of a phone.
+type Profile struct {
+	PhoneToken string     `json:"phone_token"`
+	Known      bool       `json:"known"`
+	FirstSeen  string     `json:"first_seen,omitempty"`
+	LastSeen   string     `json:"last_seen,omitempty"`
+	Verified   bool       `json:"verified"`
+	Accounts   Accounts   `json:"accounts"`
+	Generation uint32     `json:"generation"`
+	Abuse      int        `json:"abuse"`
+	Legitimate int        `json:"legitimate"`
+	Lists      []string   `json:"lists"`
+	Velocity   []Velocity `json:"velocity"`
+	Timeline   []Event    `json:"timeline"` // newest first, at most 50
+}
+
+// Velocity is how often something happened in windows that end now.
+type Velocity struct {
+	Event string  `json:"event"`
+	Hour  float64 `json:"1h"`
+	Day   float64 `json:"24h"`
+	Week  float64 `json:"7d"`
+	Month float64 `json:"30d"`
+	Total uint64  `json:"total"`
+}
+
+// Event is one line of a timeline.
+type Event struct {
+	AssessmentID string   `json:"assessment_id"`
+	OccurredAt   string   `json:"occurred_at"`
+	Event        string   `json:"event"`
+	Decision     string   `json:"decision"`
+	Score        int      `json:"score"`
+	Outcomes     []string `json:"outcomes"`
+}
+
+// ListEntry puts a phone, or the block of 10,000 numbers around it, on a list.
+type ListEntry struct {
+	PhoneNumber   string `json:"phone_number,omitempty"`
+	DefaultRegion string `json:"default_region,omitempty"`
+	PhoneToken    string `json:"phone_token,omitempty"`
+	Entry         string `json:"entry,omitempty"`      // number (the default) or range
+	Reason        string `json:"reason,omitempty"`     // a short code
+	ExpiresAt     string `json:"expires_at,omitempty"` // RFC 3339; "" is never
+	AddedAt       string `json:"added_at,omitempty"`   // in answers only
+}
+
+// ListAnswer says how many entries were put on a list.
+type ListAnswer struct {
+	Added int `json:"added"`
+}
+
+// ListPage is a page of a list.
+type ListPage struct {
+	Entries []ListEntry `json:"entries"`
+	Cursor  string      `json:"cursor,omitempty"` // ask for the next page with it; "" at the end
+}
+
+// RemoveAnswer says whether an entry was there.
+type RemoveAnswer struct {
+	Removed bool `json:"removed"`
+}
+
+// Problem is an answer that is no success, as RFC 9457 has it.
+type Problem struct {
+	Type      string       `json:"type"`
+	Title     string       `json:"title"`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail,omitempty"`
+	RequestID string       `json:"request_id"`
+	Errors    []FieldError `json:"errors,omitempty"`
+}
+
+// FieldError says what is wrong with one field, never what it held.
+type FieldError struct {
+	Pointer string `json:"pointer"` // JSON Pointer
+	Code    string `json:"code"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+const redacted = "[request]"
+
+// Format prints a fixed word for every verb.
+func (AssessmentRequest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// Format prints a fixed word for every verb.
+func (PhoneRequest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// Format prints a fixed word for every verb.
+func (ListEntry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// OpenAPI returns the description of the API, OpenAPI 3.1 in YAML.
+func OpenAPI() []byte { return openAPI }

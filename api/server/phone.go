@@ -1,0 +1,218 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+func (s *Server) outcome(j *job, req *api.OutcomeRequest) (any, error) {
+	id, err := record.ParseEventID(req.AssessmentID)
+	kind, ok := scoring.ParseEvent(req.Outcome)
+	var bad []api.FieldError
+	if err != nil {
+		bad = append(bad, api.FieldError{Pointer: "/assessment_id", Code: "format", Hint: "send it as it came in the answer"})
+	}
+	if !ok || !kind.Outcome() {
+		bad = append(bad, api.FieldError{Pointer: "/outcome", Code: "unknown_value", Hint: "verified, unverified, abuse or legitimate"})
+	}
+	if !engine.CheckCode(req.Source) {
+		bad = append(bad, api.FieldError{Pointer: "/source", Code: "format", Hint: "a short lower-case code, such as chargeback"})
+	}
+	if len(bad) > 0 {
+		return nil, invalid(bad...)
+	}
+	o := &engine.Outcome{Event: id, Kind: kind, Source: req.Source, Once: j.once}
+	answer := func() any { return api.OutcomeAnswer{Changed: o.Changed, Linked: o.Links.Linked, Stale: o.Stale} }
+	j.remember(answer)
+	if err := s.cfg.Engine.RecordOutcome(j.ctx, o); err != nil {
+		return nil, err
+	}
+	return answer(), nil
+}
+
+// phone returns the subject that a number or a token stands for.
+func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.Number, error) {
+	if bad := checkRegion(region); bad != nil {
+		return hashing.Subject{}, hashing.Number{}, invalid(bad...)
+	}
+	switch {
+	case (number == "") == (token == ""):
+		return hashing.Subject{}, hashing.Number{}, invalid(api.FieldError{Pointer: "/phone_number", Code: "missing", Hint: "give either phone_number or phone_token"})
+	case token != "":
+		subject, err := s.cfg.Hasher.Token(token)
+		if err != nil {
+			err = invalid(api.FieldError{Pointer: "/phone_token", Code: "format", Hint: "send it as it came in an answer"})
+		}
+		return subject, hashing.Number{}, err
+	}
+	n, err := hashing.Parse(number, region)
+	if err != nil {
+		return hashing.Subject{}, n, invalid(api.FieldError{Pointer: "/phone_number", Code: hashing.Problem(err), Hint: "a valid phone number, with + or default_region"})
+	}
+	return s.cfg.Hasher.Phone(n), n, nil
+}
+
+// link returns the phone and the account of a request that needs both.
+func (s *Server) link(req *api.PhoneRequest) (phone, account hashing.Subject, tag hashing.LinkTag, err error) {
+	if req.AccountID == "" || len(req.AccountID) > maxID {
+		return phone, account, tag, invalid(api.FieldError{Pointer: "/account_id", Code: "missing", Hint: "1 to 256 bytes"})
+	}
+	phone, _, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	account = s.cfg.Hasher.Account(req.AccountID)
+	return phone, account, s.cfg.Hasher.LinkTag(account), err
+}
+
+func (s *Server) checkLink(j *job, req *api.PhoneRequest) (any, error) {
+	phone, account, tag, err := s.link(req)
+	if err != nil {
+		return nil, err
+	}
+	state, err := s.cfg.Engine.CheckLink(j.ctx, phone, account, tag)
+	if err != nil {
+		return nil, err
+	}
+	return api.LinkAnswer{
+		Accounts: wireAccounts(state.Links, state.MaxLinks), Since: timeText(state.Since),
+		NumberChanges: state.NumberChanges, Numbers: state.Numbers,
+	}, nil
+}
+
+func (s *Server) unlink(j *job, req *api.PhoneRequest) (any, error) {
+	phone, _, tag, err := s.link(req)
+	if err != nil {
+		return nil, err
+	}
+	u := &engine.Unlink{Phone: phone, Link: tag, Once: j.once}
+	answer := func() any { return api.UnlinkAnswer{Unlinked: u.Unlinked, Verified: u.Links.Count} }
+	j.remember(answer)
+	if err := s.cfg.Engine.Unlink(j.ctx, u); err != nil {
+		return nil, err
+	}
+	return answer(), nil
+}
+
+func (s *Server) release(j *job, req *api.PhoneRequest) (any, error) {
+	phone, _, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	if err != nil {
+		return nil, err
+	}
+	r := &engine.Release{Phone: phone, Once: j.once}
+	answer := func() any { return api.ReleaseAnswer{Generation: r.Generation} }
+	j.remember(answer)
+	if err := s.cfg.Engine.Release(j.ctx, r); err != nil {
+		return nil, err
+	}
+	return answer(), nil
+}
+
+func (s *Server) lookup(j *job, req *api.PhoneRequest) (any, error) {
+	phone, _, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.cfg.Engine.Lookup(j.ctx, phone)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Profile{
+		PhoneToken: phone.Token(), Known: p.Known, FirstSeen: timeText(p.FirstSeen), LastSeen: timeText(p.LastSeen),
+		Verified: p.Verified, Accounts: wireAccounts(engine.Links{Count: p.Links}, p.MaxLinks), Generation: p.Generation,
+		Abuse: p.Abuse, Legitimate: p.Legitimate, Lists: append([]string{}, p.Lists...),
+		Velocity: []api.Velocity{}, Timeline: []api.Event{},
+	}
+	for _, v := range p.Velocity {
+		out.Velocity = append(out.Velocity, api.Velocity{Event: v.Event.String(), Hour: v.Hour, Day: v.Day, Week: v.Week, Month: v.Month, Total: v.Total})
+	}
+	for _, e := range p.Timeline {
+		line := api.Event{AssessmentID: e.ID.String(), OccurredAt: timeText(e.Time), Event: e.Kind.String(), Decision: e.Verdict.String(), Score: e.Score, Outcomes: []string{}}
+		for _, o := range e.Outcomes() {
+			line.Outcomes = append(line.Outcomes, o.Kind.String())
+		}
+		out.Timeline = append(out.Timeline, line)
+	}
+	return out, nil
+}
+
+func (s *Server) addEntry(j *job, req *api.ListEntry) (any, error) {
+	if !engine.CheckListName(j.path) {
+		return nil, refuseRoute
+	}
+	e := engine.ListEntry{List: j.path, Reason: req.Reason}
+	var number hashing.Number
+	var err error
+	if e.Subject, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
+		return nil, err
+	}
+	if req.Entry == "range" && number.Given() {
+		e.Subject = s.cfg.Hasher.Range(number)
+	}
+	var bad []api.FieldError
+	if req.Entry != "" && req.Entry != "number" && (req.Entry != "range" || !number.Given()) {
+		bad = append(bad, api.FieldError{Pointer: "/entry", Code: "unknown_value", Hint: "number, or range with a phone_number"})
+	}
+	if !engine.CheckCode(req.Reason) {
+		bad = append(bad, api.FieldError{Pointer: "/reason", Code: "format", Hint: "a short lower-case code"})
+	}
+	if req.ExpiresAt != "" {
+		t, err := time.Parse(time.RFC3339, req.ExpiresAt)
+		if err != nil {
+			bad = append(bad, api.FieldError{Pointer: "/expires_at", Code: "format", Hint: "RFC 3339, such as 2027-01-02T03:04:05Z"})
+		}
+		e.Expires = t.Unix()
+	}
+	if len(bad) > 0 {
+		return nil, invalid(bad...)
+	}
+	answer := api.ListAnswer{Added: 1}
+	j.remember(func() any { return answer })
+	return answer, s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
+}
+
+// pageSize is how many entries of a list a page has.
+const pageSize = 500
+
+func (s *Server) listEntries(c *gin.Context) {
+	var after hashing.Subject
+	if cursor := c.Query("cursor"); cursor != "" {
+		var err error
+		if after, err = s.cfg.Hasher.Token(cursor); err != nil {
+			s.refuse(c, invalid(api.FieldError{Pointer: "/cursor", Code: "format", Hint: "send it as it came in the page before"}))
+			return
+		}
+	}
+	entries, err := s.cfg.Engine.Entries(c.Request.Context(), c.Param("name"), after, pageSize)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	page := api.ListPage{Entries: []api.ListEntry{}}
+	for _, e := range entries {
+		page.Entries = append(page.Entries, api.ListEntry{PhoneToken: e.Subject.Token(), Reason: e.Reason, ExpiresAt: timeText(e.Expires), AddedAt: timeText(e.Added)})
+	}
+	if len(entries) == pageSize {
+		page.Cursor = page.Entries[pageSize-1].PhoneToken
+	}
+	c.Data(http.StatusOK, "application/json", encode(page))
+}
+
+func (s *Server) removeEntry(c *gin.Context) {
+	subject, err := s.cfg.Hasher.Token(c.Query("token"))
+	if err != nil {
+		s.refuse(c, invalid(api.FieldError{Pointer: "/token", Code: "format", Hint: "the phone_token of the entry"}))
+		return
+	}
+	removed, err := s.cfg.Engine.RemoveEntry(c.Request.Context(), c.Param("name"), subject)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	c.Data(http.StatusOK, "application/json", encode(api.RemoveAnswer{Removed: removed}))
+}

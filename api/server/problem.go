@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine"
+)
+
+// refusal is an error that says how it is answered. Its texts are fixed.
+type refusal struct {
+	status int
+	code   string
+	title  string
+	retry  string // seconds of Retry-After; "" for none
+	offset int64  // of bad JSON
+	fields []api.FieldError
+}
+
+func (r *refusal) Error() string { return r.title }
+
+// Everything that can be refused, and how.
+var (
+	refuseJSON     = &refusal{status: http.StatusBadRequest, code: "bad-json", title: "The body is not JSON"}
+	refuseTooLarge = &refusal{status: http.StatusRequestEntityTooLarge, code: "too-large", title: "The body is larger than 64 KiB"}
+	refuseMedia    = &refusal{status: http.StatusUnsupportedMediaType, code: "media-type", title: "Send application/json"}
+	refuseFields   = &refusal{status: http.StatusUnprocessableEntity, code: "invalid", title: "The request is not what this call takes"}
+	refuseKey      = &refusal{status: http.StatusUnprocessableEntity, code: "idempotency-key", title: "Idempotency-Key has to be 1 to 255 visible ASCII characters"}
+	refuseRoute    = &refusal{status: http.StatusNotFound, code: "no-route", title: "There is no such call"}
+	refuseMethod   = &refusal{status: http.StatusMethodNotAllowed, code: "method", title: "This call has another method"}
+	refuseInternal = &refusal{status: http.StatusInternalServerError, code: "internal", title: "Something went wrong here"}
+	refuseStore    = &refusal{status: http.StatusServiceUnavailable, code: "store", title: "The store cannot answer", retry: "1"}
+)
+
+// refusals maps the engine's errors.
+var refusals = []struct {
+	err error
+	r   *refusal
+}{
+	{engine.ErrUnknownEvent, &refusal{status: http.StatusNotFound, code: "unknown-assessment", title: "There is no such assessment"}},
+	{engine.ErrKeyReused, &refusal{status: http.StatusUnprocessableEntity, code: "key-reused", title: "The Idempotency-Key was used before with another request"}},
+	{engine.ErrInFlight, &refusal{status: http.StatusConflict, code: "in-flight", title: "A request with this Idempotency-Key is under way", retry: "1"}},
+	{engine.ErrTooManyLists, &refusal{status: http.StatusUnprocessableEntity, code: "too-many-lists", title: "There is no room for another list"}},
+	{engine.ErrClosed, refuseStore},
+	{engine.ErrCorrupt, refuseStore},
+	{context.Canceled, refuseStore},
+	{context.DeadlineExceeded, refuseStore},
+}
+
+// explain returns how an error is answered.
+func explain(err error) *refusal {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	for _, e := range refusals {
+		if errors.Is(err, e.err) {
+			return e.r
+		}
+	}
+	return refuseInternal
+}
+
+func invalid(fields ...api.FieldError) *refusal {
+	r := *refuseFields
+	r.fields = fields
+	return &r
+}
+
+// problem is the body of a refusal.
+func (r *refusal) problem(requestID string) api.Problem {
+	p := api.Problem{
+		Type: "urn:ringfence:problem:" + r.code, Title: r.title, Status: r.status, RequestID: requestID, Errors: r.fields,
+	}
+	if r.code == refuseJSON.code {
+		p.Detail = fmt.Sprintf("it stops being JSON at byte %d", r.offset)
+	}
+	return p
+}

@@ -1,0 +1,230 @@
+// Package server serves ringfence over HTTP. It is the only package that
+// imports gin.
+//
+// New takes an engine and a hasher; Serve answers on a listener until its context
+// ends, and then finishes what is under way. A phone number gets no further than the
+// function that hashes it: not into an error, a log line, a metric or a URL.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// Limits of a request.
+const (
+	maxBody       = 64 << 10
+	maxHeader     = 16 << 10
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 15 * time.Second
+	idleTimeout   = 60 * time.Second
+	drainTimeout  = 20 * time.Second
+)
+
+// Config is everything a Server needs.
+type Config struct {
+	Engine *engine.Engine
+	Hasher *hashing.Hasher
+	Log    *slog.Logger // access log and panics; nothing in it identifies anybody
+}
+
+// Server answers requests. It is safe for concurrent use.
+type Server struct {
+	cfg      Config
+	handler  http.Handler
+	draining atomic.Bool
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+// New returns a server that does not listen yet.
+func New(cfg Config) (*Server, error) {
+	if cfg.Engine == nil || cfg.Hasher == nil || cfg.Log == nil {
+		return nil, errors.New("server: Config needs an Engine, a Hasher and a Log")
+	}
+	s := &Server{
+		cfg: cfg,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ringfence_http_requests_total", Help: "Requests answered, by route and status.",
+		}, []string{"route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ringfence_http_request_duration_seconds", Help: "Time to answer, by route.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
+		}, []string{"route"}),
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(s.requests, s.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.handler = s.router(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return s, nil
+}
+
+// Handler returns the handler of all routes.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// route is one call. Later work that has to see every call has its place where
+// router registers them.
+type route struct {
+	method, path string
+	handle       gin.HandlerFunc
+}
+
+func (s *Server) routes() []route {
+	return []route{
+		{http.MethodPost, "/v1/assessments", call(s, s.assess)},
+		{http.MethodPost, "/v1/outcomes", call(s, s.outcome)},
+		{http.MethodPost, "/v1/links/check", call(s, s.checkLink)},
+		{http.MethodPost, "/v1/links/unlink", call(s, s.unlink)},
+		{http.MethodPost, "/v1/numbers/lookup", call(s, s.lookup)},
+		{http.MethodPost, "/v1/numbers/release", call(s, s.release)},
+		{http.MethodGet, "/v1/lists/:name/entries", s.listEntries},
+		{http.MethodPost, "/v1/lists/:name/entries", call(s, s.addEntry)},
+		{http.MethodDelete, "/v1/lists/:name/entries", s.removeEntry},
+	}
+}
+
+func (s *Server) router(metrics http.Handler) http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	g := gin.New()
+	g.HandleMethodNotAllowed = true
+	_ = g.SetTrustedProxies(nil) // trusts nobody; cannot fail
+	g.Use(s.observe)
+	for _, r := range s.routes() {
+		g.Handle(r.method, r.path, r.handle)
+	}
+	g.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	g.GET("/readyz", s.ready)
+	g.GET("/metrics", gin.WrapH(metrics))
+	g.GET("/openapi.yaml", func(c *gin.Context) { c.Data(http.StatusOK, "application/yaml", api.OpenAPI()) })
+	g.NoRoute(func(c *gin.Context) { s.refuse(c, refuseRoute) })
+	g.NoMethod(func(c *gin.Context) { s.refuse(c, refuseMethod) })
+	return g
+}
+
+func (s *Server) ready(c *gin.Context) {
+	if s.draining.Load() {
+		c.String(http.StatusServiceUnavailable, "draining\n")
+		return
+	}
+	c.String(http.StatusOK, "ready\n")
+}
+
+// observe gives every request an id, logs and counts it by its route, and
+// answers for a handler that panics.
+func (s *Server) observe(c *gin.Context) {
+	began := time.Now()
+	c.Set(requestID, rand.Text())
+	c.Header("X-Request-Id", c.GetString(requestID))
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Cache-Control", "no-store")
+	defer func() {
+		if recover() != nil {
+			s.cfg.Log.Error("a handler panicked", "request_id", c.GetString(requestID), "at", callers())
+			s.refuse(c, refuseInternal)
+		}
+		path := c.FullPath()
+		if path == "" {
+			path = "unmatched"
+		}
+		took := time.Since(began)
+		status := c.Writer.Status()
+		s.requests.WithLabelValues(path, http.StatusText(status)).Inc()
+		s.seconds.WithLabelValues(path).Observe(took.Seconds())
+		s.cfg.Log.Debug("request", "method", methodName(c.Request.Method), "route", path, "status", status,
+			"duration", took, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID))
+	}()
+	c.Next()
+}
+
+const requestID = "request_id"
+
+// methodName keeps what a caller made up out of the log.
+func methodName(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodHead, http.MethodPatch, http.MethodOptions:
+		return m
+	}
+	return "other"
+}
+
+// callers returns where a panic came from, functions only: the values that a
+// traceback prints may be a number's.
+func callers() []string {
+	pc := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pc[:runtime.Callers(4, pc)])
+	var names []string
+	for {
+		f, more := frames.Next()
+		names = append(names, f.Function)
+		if !more {
+			return names
+		}
+	}
+}
+
+// refuse answers with a problem.
+func (s *Server) refuse(c *gin.Context, err error) {
+	r := explain(err)
+	if r == refuseInternal || r == refuseStore {
+		s.cfg.Log.Error("request failed", "request_id", c.GetString(requestID), "problem", r.code)
+	}
+	if r.retry != "" {
+		c.Header("Retry-After", r.retry)
+	}
+	c.Header("Content-Type", "application/problem+json")
+	c.AbortWithStatusJSON(r.status, r.problem(c.GetString(requestID)))
+}
+
+// body reads a request's body within its bound.
+func body(c *gin.Context) ([]byte, error) {
+	if t := c.ContentType(); t != "" && t != "application/json" {
+		return nil, refuseMedia
+	}
+	b, err := io.ReadAll(io.LimitReader(c.Request.Body, maxBody+1))
+	if err != nil {
+		return nil, refuseJSON
+	}
+	if len(b) > maxBody {
+		return nil, refuseTooLarge
+	}
+	return b, nil
+}
+
+// Serve answers on a listener until ctx ends. Then it turns unready, takes no
+// new connection, finishes the requests under way, and returns nil when all
+// were answered.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	h := &http.Server{
+		Handler: s.handler, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // names addresses
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	return h.Shutdown(drain)
+}
