@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,7 @@ type Server struct {
 	cfg      Config
 	handler  http.Handler
 	draining atomic.Bool
+	underWay atomic.Int64 // requests that are being answered
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 }
@@ -70,11 +72,17 @@ func New(cfg Config) (*Server, error) {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 		}, []string{"route"}),
 	}
+	underWay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
+	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(s.requests, s.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(underWay, s.requests, s.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.handler = s.router(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return s, nil
 }
+
+// requestsUnderWay returns how many requests are being answered.
+func (s *Server) requestsUnderWay() int64 { return s.underWay.Load() }
 
 // Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler { return s.handler }
@@ -130,6 +138,8 @@ func (s *Server) ready(c *gin.Context) {
 // answers for a handler that panics.
 func (s *Server) observe(c *gin.Context) {
 	began := time.Now()
+	s.underWay.Add(1)
+	defer s.underWay.Add(-1)
 	c.Set(requestID, rand.Text())
 	c.Header("X-Request-Id", c.GetString(requestID))
 	c.Header("X-Content-Type-Options", "nosniff")
@@ -145,7 +155,7 @@ func (s *Server) observe(c *gin.Context) {
 		}
 		took := time.Since(began)
 		status := c.Writer.Status()
-		s.requests.WithLabelValues(path, http.StatusText(status)).Inc()
+		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
 		s.seconds.WithLabelValues(path).Observe(took.Seconds())
 		s.cfg.Log.Debug("request", "method", methodName(c.Request.Method), "route", path, "status", status,
 			"duration", took, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID))

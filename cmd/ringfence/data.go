@@ -1,0 +1,130 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringfence/ringfence/engine/pebblestore"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// dataFlags are the flags of every command that works on a data folder.
+type dataFlags struct {
+	data    string
+	keyring string
+}
+
+func (f *dataFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.data, "data", ".ringfence", "data folder")
+	cmd.Flags().StringVar(&f.keyring, "keyring", "", "keyring file (default keyring.json in the data folder; keep it elsewhere in production)")
+}
+
+func (f *dataFlags) keyringPath() string {
+	if f.keyring != "" {
+		return f.keyring
+	}
+	return filepath.Join(f.data, "keyring.json")
+}
+
+// open opens the store with its keyring. With init, it makes what is missing;
+// but never a keyring for a store that is there already.
+func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hashing.Hasher, error) {
+	folder := filepath.Join(f.data, "store")
+	ring, err := hashing.LoadKeyring(f.keyringPath())
+	if errors.Is(err, os.ErrNotExist) && init {
+		if _, err := os.Stat(folder); err == nil {
+			return nil, nil, fmt.Errorf("the data folder has a store but its keyring is missing: %w", os.ErrNotExist)
+		}
+		ring, err = f.initKeyring()
+		if err != nil {
+			return nil, nil, err
+		}
+	} else if err != nil {
+		return nil, nil, err
+	}
+	hasher, err := ring.Domain(hashing.DefaultDomain)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Log: log})
+	return store, hasher, err
+}
+
+func (f *dataFlags) initKeyring() (*hashing.Keyring, error) {
+	path := f.keyringPath()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	ring, err := hashing.NewKeyring(rand.Reader, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return ring, ring.WriteFile(path)
+}
+
+func newKeys() *cobra.Command {
+	keys := &cobra.Command{Use: "keys", Short: "make and list keys"}
+	var f dataFlags
+	initialise := &cobra.Command{
+		Use: "init", Short: "make a new keyring file", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := f.initKeyring(); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(cmd.ErrOrStderr(), "ringfence: wrote a new keyring; back it up apart from the data: without it nothing can be read")
+			return err
+		},
+	}
+	list := &cobra.Command{
+		Use: "ls", Short: "list the keys, never their secrets", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ring, err := hashing.LoadKeyring(f.keyringPath())
+			if err != nil {
+				return err
+			}
+			for _, k := range ring.Keys() {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%d\t%s\t%s\t%s\n", k.ID, k.State, k.Scheme, k.Created.Format(time.RFC3339)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	f.add(initialise)
+	f.add(list)
+	keys.AddCommand(initialise, list)
+	return keys
+}
+
+func newPolicy() *cobra.Command {
+	policy := &cobra.Command{Use: "policy", Short: "check and show policies"}
+	policy.AddCommand(
+		&cobra.Command{
+			Use: "lint FILE", Short: "report every problem of a policy file", Args: cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				if _, err := readPolicy(args[0]); err != nil {
+					return errors.Join(errNotMet, err)
+				}
+				return nil
+			},
+		},
+		&cobra.Command{
+			Use: "show [FILE]", Short: "print a policy, the embedded one without a file", Args: cobra.MaximumNArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				p, err := readPolicy(append(args, "")[0])
+				if err != nil {
+					return err
+				}
+				_, err = cmd.OutOrStdout().Write(p.Source())
+				return err
+			},
+		})
+	return policy
+}

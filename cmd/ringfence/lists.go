@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/pebblestore"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// importBatch is how many entries are committed together.
+const importBatch = 1000
+
+func newLists() *cobra.Command {
+	lists := &cobra.Command{Use: "lists", Short: "put numbers on lists"}
+	var f dataFlags
+	var region string
+	var strict bool
+	load := &cobra.Command{
+		Use:   "import NAME FILE",
+		Short: "put the numbers of a file on a list; stop the server first",
+		Long: "Reads one number a line, or a JSON object whose keys are numbers (the values are not used); .gz is unpacked, - is standard input.\n" +
+			"Numbers are hashed as they are read. Refused ones are counted by cause and named by their position, never shown.",
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in, err := openInput(args[1], cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = in.Close() }()
+			store, hasher, err := f.open(false, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			i := &listImport{store: store, hasher: hasher, list: args[0], region: region, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
+			err = errors.Join(i.run(cmd.Context(), in), store.Close())
+			if err == nil && strict && len(i.refused) > 0 {
+				err = errNotMet
+			}
+			return err
+		},
+	}
+	f.add(load)
+	load.Flags().StringVar(&region, "region", "", "default region of numbers without a country code")
+	load.Flags().BoolVar(&strict, "strict", false, "exit 3 when any number was refused")
+	lists.AddCommand(load)
+	return lists
+}
+
+// openInput opens a file, unpacks it if it is packed, or takes standard input for "-".
+func openInput(path string, stdin io.Reader) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(stdin), nil
+	}
+	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil || !strings.HasSuffix(path, ".gz") {
+		return file, err
+	}
+	z, err := gzip.NewReader(file)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("the file is not packed with gzip: %w", err), file.Close())
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{z, file}, nil
+}
+
+// listImport puts the numbers of one file on one list.
+type listImport struct {
+	store  *pebblestore.Store
+	hasher *hashing.Hasher
+	list   string
+	region string
+	stderr io.Writer
+
+	batch   []engine.ListEntry
+	read    int
+	added   int
+	refused map[string]int // by cause
+}
+
+// shownRefusals is how many refused numbers are named one by one.
+const shownRefusals = 20
+
+func (i *listImport) run(ctx context.Context, in io.Reader) error {
+	if !engine.CheckListName(i.list) {
+		return &usageError{errors.New("a list's name has up to 32 lower-case letters, digits and underscores")}
+	}
+	b := bufio.NewReader(in)
+	read := i.lines
+	if first, err := b.Peek(1); err == nil && first[0] == '{' {
+		read = i.object
+	}
+	if err := errors.Join(read(ctx, b), i.flush(ctx)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(i.stderr, "ringfence: %d read, %d on list %s, %d refused\n", i.read, i.added, i.list, i.read-i.added)
+	for _, cause := range slices.Sorted(maps.Keys(i.refused)) {
+		_, _ = fmt.Fprintf(i.stderr, "  %6d %s\n", i.refused[cause], cause)
+	}
+	return err
+}
+
+func (i *listImport) lines(ctx context.Context, b *bufio.Reader) error {
+	s := bufio.NewScanner(b)
+	for s.Scan() {
+		if line := strings.TrimSpace(s.Text()); line != "" {
+			if err := i.add(ctx, line); err != nil {
+				return err
+			}
+		}
+	}
+	if s.Err() != nil {
+		return fmt.Errorf("behind line %d: a line that is too long", i.read)
+	}
+	return nil
+}
+
+func (i *listImport) object(ctx context.Context, b *bufio.Reader) error {
+	d := json.NewDecoder(b)
+	_, err := d.Token()
+	for err == nil && d.More() {
+		var key json.Token
+		if key, err = d.Token(); err != nil {
+			break
+		}
+		var value json.RawMessage
+		if err = d.Decode(&value); err != nil {
+			break
+		}
+		if err := i.add(ctx, key.(string)); err != nil { //nolint:errcheck,forcetypeassert // a key is a string
+			return err
+		}
+	}
+	if err == nil {
+		_, err = d.Token()
+	}
+	if err != nil {
+		return fmt.Errorf("not JSON behind entry %d, byte %d", i.read, d.InputOffset()) // the decoder's own error quotes the input
+	}
+	return nil
+}
+
+func (i *listImport) add(ctx context.Context, raw string) error {
+	i.read++
+	region := i.region
+	if region == "" && raw[0] != '+' {
+		raw = "+" + raw // digits with a country code, as many lists have them
+	}
+	n, err := hashing.Parse(raw, region)
+	if err != nil {
+		i.refuse(err)
+		return nil
+	}
+	i.added++
+	i.batch = append(i.batch, engine.ListEntry{List: i.list, Subject: i.hasher.Phone(n), Reason: "import", Added: time.Now().Unix()})
+	if len(i.batch) < importBatch {
+		return nil
+	}
+	return i.flush(ctx)
+}
+
+func (i *listImport) refuse(err error) {
+	cause := hashing.Problem(err)
+	i.refused[cause]++
+	if i.read-i.added <= shownRefusals {
+		_, _ = fmt.Fprintf(i.stderr, "ringfence: entry %d refused: %v\n", i.read, err)
+	}
+}
+
+func (i *listImport) flush(ctx context.Context) error {
+	if len(i.batch) == 0 {
+		return nil
+	}
+	err := i.store.PutEntries(ctx, i.hasher.Domain(), i.batch, nil)
+	i.batch = i.batch[:0]
+	return err
+}

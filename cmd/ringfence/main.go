@@ -1,0 +1,122 @@
+// Command ringfence scores phone numbers by what a platform has seen of them,
+// without keeping the numbers.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotMet      = 3
+	exitStore       = 5
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program but for the process around it.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use: "ringfence", Short: "score phone numbers for abuse without keeping them",
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(newServe(), newKeys(), newPolicy(), newLists(), newVersion())
+	return report(root.ExecuteContext(ctx), stderr)
+}
+
+type usageError struct{ error }
+
+// errNotMet ends a command whose check found something.
+var errNotMet = errors.New("the check is not met")
+
+// hints says how to put right what an error reports.
+var hints = []struct {
+	err  error
+	code int
+	hint string
+}{
+	{errNotMet, exitNotMet, ""},
+	{engine.ErrLocked, exitStore, "stop the other ringfence, or name another folder with --data"},
+	{engine.ErrWrongKeyring, exitStore, "use the keyring that the folder was made with; without it, what was counted cannot be read"},
+	{engine.ErrNewerFormat, exitStore, "use the version of ringfence that wrote it, or a newer one"},
+	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
+	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
+	{os.ErrNotExist, exitFailed, "check the path, or begin with: ringfence serve --init"},
+	{context.Canceled, exitInterrupted, ""},
+}
+
+// report prints an error with its hint and returns the exit code.
+func report(err error, stderr io.Writer) int {
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
+	for _, h := range hints {
+		if errors.Is(err, h.err) {
+			if h.hint != "" {
+				_, _ = fmt.Fprintf(stderr, "hint: %s\n", h.hint)
+			}
+			return h.code
+		}
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		_, _ = fmt.Fprintln(stderr, "hint: see ringfence --help")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "ringfence", version)
+			return err
+		},
+	}
+}
+
+// version is set by the linker in releases.
+var version = "devel"
+
+// readPolicy compiles a policy file, or the embedded policy for "".
+func readPolicy(path string) (*scoring.Policy, error) {
+	if path == "" {
+		return scoring.Default(), nil
+	}
+	doc, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	p, err := scoring.Compile(doc)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s:\n%w", path, err)
+	}
+	return p, nil
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringfence/ringfence/api/server"
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	dataFlags
+	addr   string
+	init   bool
+	policy string
+	debug  bool
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use: "serve", Short: "answer requests over HTTP", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f, cmd.ErrOrStderr()) },
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
+	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
+	cmd.Flags().BoolVar(&f.debug, "debug", false, "log every request")
+	return cmd
+}
+
+// serve runs until ctx ends and everything under way is answered.
+func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
+	if !loopback(f.addr) {
+		return errors.New("only loopback addresses are served for now, since callers have no keys yet; put a proxy that knows your callers in front")
+	}
+	policy, err := readPolicy(f.policy)
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if f.debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	store, hasher, err := f.open(f.init, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	e, err := engine.New(ctx, engine.Config{Store: store, Domain: hasher.Domain(), Policy: policy, Now: time.Now})
+	if err != nil {
+		return err
+	}
+	hashing.Warm()
+	s, err := server.New(server.Config{Engine: e, Hasher: hasher, Log: log})
+	if err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.addr)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w", f.addr, err)
+	}
+	log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
+	return s.Serve(ctx, l)
+}
+
+// loopback reports whether an address to listen on stays on this machine.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
