@@ -39,7 +39,7 @@ func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
 	if once := ev.Once; once != nil {
 		render := once.Render
 		once.Render = func() []byte {
-			a.Links = d.Links
+			a.ID, a.Links = d.ID, d.Links
 			return render()
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -103,9 +104,10 @@ func TestAssessmentsAreCounted(t *testing.T) {
 	if a.Signals["signups_1h"] != 3 || a.Reasons[0].Code != "SIGNUPS_BY_PHONE_1H" || a.AssessmentID == "" || a.Number.Region != "US" {
 		t.Errorf("got %+v", a)
 	}
-	do(t, s, "POST", "/v1/assessments", strings.Replace(signup, "{", `{"record":false,`, 1), &a)
-	if a.Signals["signups_1h"] != 4 || a.AssessmentID != "" {
-		t.Errorf("a look: %+v", a)
+	var look api.Assessment
+	do(t, s, "POST", "/v1/assessments", strings.Replace(signup, "{", `{"record":false,`, 1), &look)
+	if look.Signals["signups_1h"] != 4 || look.AssessmentID != "" {
+		t.Errorf("a look: %+v", look)
 	}
 	var p api.Profile
 	do(t, s, "POST", "/v1/numbers/lookup", `{"phone_token":"`+a.PhoneToken+`"}`, &p)
@@ -206,7 +208,7 @@ func TestNeverMoreAccountsThanTheLimit(t *testing.T) {
 	answers := make([]api.Assessment, 64)
 	for i := range answers {
 		wg.Go(func() {
-			body := `{"phone_number":"+1 202 555 0143","event":"signup","verified":true,"account_id":"u_` + string(rune('A'+i)) + `"}`
+			body := `{"phone_number":"+1 202 555 0143","event":"signup","verified":true,"account_id":"u_` + strconv.Itoa(i) + `"}`
 			do(t, s, "POST", "/v1/assessments", body, &answers[i])
 		})
 	}
