@@ -1,0 +1,2 @@
+// Package bench measures the hot path. Nobody imports it.
+package bench
