@@ -195,18 +195,6 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func TestHashingDoesNotAllocate(t *testing.T) {
-	h := testHasher(t)
-	n, err := Parse("+1 202 555 0143", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := Identity{Number: n, Account: "a", Device: "d", IP: netip.MustParseAddr("2001:db8::1")}
-	if got := testing.AllocsPerRun(1000, func() { _, _ = h.Subjects(&id) }); got != 0 {
-		t.Errorf("%v allocations", got)
-	}
-}
-
 func TestKeyringFile(t *testing.T) {
 	k := testKeyring(t)
 	path := filepath.Join(t.TempDir(), "keyring.json")
