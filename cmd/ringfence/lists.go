@@ -159,7 +159,7 @@ func (i *listImport) object(ctx context.Context, b *bufio.Reader) error {
 func (i *listImport) add(ctx context.Context, raw string) error {
 	i.read++
 	region := i.region
-	if region == "" && raw[0] != '+' {
+	if region == "" && raw != "" && raw[0] != '+' {
 		raw = "+" + raw // digits with a country code, as many lists have them
 	}
 	n, err := hashing.Parse(raw, region)

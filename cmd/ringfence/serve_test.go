@@ -207,6 +207,17 @@ func TestCommands(t *testing.T) {
 	if code := run(t.Context(), imports, nil, &out, &out); code != exitNotMet || !strings.Contains(out.String(), "3 read, 2 on list disposable, 1 refused") || strings.Contains(out.String(), "7700") {
 		t.Errorf("import: exit %d, %s", code, out.String())
 	}
+	object := file("numbers.json", `{"":"x","12025550143":"2026-01-02","+1 202 555 0199":1}`)
+	out.Reset()
+	imports[3] = object
+	if code := run(t.Context(), imports, nil, &out, &out); code != exitNotMet || !strings.Contains(out.String(), "3 read, 2 on list disposable, 1 refused") {
+		t.Errorf("import of an object: exit %d, %s", code, out.String())
+	}
+	imports[3] = file("cut.json", `{"12025550143":`)
+	out.Reset()
+	if code := run(t.Context(), imports, nil, &out, &out); code != exitFailed || !strings.Contains(out.String(), "behind entry 0") || strings.Contains(out.String(), "0143") {
+		t.Errorf("import of half an object: exit %d, %s", code, out.String())
+	}
 	p = start(t, data)
 	var a api.Assessment
 	if err := p.post(t, "/v1/assessments", `{"phone_number":"+12025550199","event":"signup"}`, &a); err != nil || a.Reasons[0].Code != "LIST_DISPOSABLE" {
