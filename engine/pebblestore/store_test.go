@@ -34,11 +34,15 @@ func opener(fs func() vfs.FS) storetest.Open {
 }
 
 func TestContractInMemory(t *testing.T) {
-	storetest.Run(t, opener(func() vfs.FS { return vfs.NewMem() }))
+	open := opener(func() vfs.FS { return vfs.NewMem() })
+	storetest.Run(t, open)
+	storetest.RunReopen(t, open)
 }
 
 func TestContractOnDisk(t *testing.T) {
-	storetest.Run(t, opener(func() vfs.FS { return vfs.Default }))
+	open := opener(func() vfs.FS { return vfs.Default })
+	storetest.Run(t, open)
+	storetest.RunReopen(t, open)
 }
 
 func TestAnotherKeyringIsRefused(t *testing.T) {

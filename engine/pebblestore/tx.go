@@ -21,6 +21,7 @@ type tx struct {
 	seen    engine.Observation           // points into records
 	entry   record.Entry
 	batch   *pebble.Batch
+	written []hashing.Subject // put, and not applied yet
 	key     []byte
 	value   []byte
 }
@@ -48,8 +49,13 @@ func (t *tx) unlock() {
 	t.locked = t.locked[:0]
 }
 
-// end finishes a step, committed or not.
+// end finishes a step. What was put and not committed, because the step was
+// refused or panicked, leaves memory before anybody else can see it.
 func (t *tx) end() {
+	for _, s := range t.written {
+		t.s.stripes[stripeOf(s)].forget(s)
+	}
+	t.written = t.written[:0]
 	t.unlock()
 	s := t.s
 	if t.batch != nil {
@@ -113,6 +119,7 @@ func (t *tx) put(s hashing.Subject, r *record.Record) error {
 	t.key = appendSubjectKey(t.key[:0], s)
 	b := r.Bytes()
 	t.s.stripes[stripeOf(s)].keep(s, b)
+	t.written = append(t.written, s)
 	if len(b) == 0 {
 		return t.writes().Delete(t.key, nil)
 	}
@@ -158,14 +165,15 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 		return nil
 	}
 	if t.s.opts.volatile {
-		err := t.s.db.Apply(t.batch, pebble.NoSync)
-		t.failOn(err)
+		t.failOn(t.s.db.Apply(t.batch, pebble.NoSync))
+		t.written = t.written[:0]
 		return nil
 	}
 	// Pebble marks ApplyNoSyncWait as not yet meant for others. What we rely on
 	// is that it applies and orders as Apply does, and that SyncWait returns
-	// only when the log is durable past the batch; both are held by tests here.
+	// only when the log is durable past the batch: TestPowerCut holds both.
 	t.failOn(t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync))
+	t.written = t.written[:0]
 	t.unlock()
 	t.failOn(t.batch.SyncWait())
 	return nil

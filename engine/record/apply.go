@@ -74,8 +74,9 @@ func countryTag(country string) uint32 {
 }
 
 // Apply counts an event in the record of one of its subjects, whose kind is
-// owner. A time stored more than Ahead seconds ahead of the clock first becomes
-// now, so that one jump of the clock cannot freeze a subject. An event too old
+// owner. Once a time was stored that lies more than Ahead seconds ahead of the
+// clock, every time ahead of it first becomes now, so that one jump of the
+// clock cannot freeze a subject. An event too old
 // to be placed enters no window, only the total: placed is false then.
 func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
 	placed = r.count(m.Event, m.At, m.Now)
@@ -114,32 +115,32 @@ func (r *Record) seen(at Time) {
 	}
 }
 
-// settle brings times that lie too far ahead of the clock back to now. Last
-// seen is never before any other stored time, so that it tells whether there
-// are any.
+// settle brings times that lie ahead of the clock back to now, once one lies
+// too far ahead. Last seen is never before any other stored time, so it tells
+// whether one does.
 func (r *Record) settle(now Time) {
 	limit := now + Ahead
 	if limit < now || r.time(atLast) <= limit {
 		return
 	}
 	for i := 0; i < len(r.sections); i++ {
-		r.settleSection(r.sections[i].id, limit, now)
+		r.settleSection(r.sections[i].id, now)
 	}
 	for _, at := range []int{atFirst, atLast} {
-		if r.time(at) > limit {
+		if r.time(at) > now {
 			binary.BigEndian.PutUint32(r.b[at:], now)
 		}
 	}
 }
 
-func (r *Record) settleSection(id byte, limit, now Time) {
+func (r *Record) settleSection(id byte, now Time) {
 	switch {
 	case id < scoring.Events:
-		r.edit(id, func(b []byte) []byte { return window.Retime(b, limit, now) })
+		r.edit(id, func(b []byte) []byte { return window.Retime(b, now) })
 	case id > sectionMembers && id < sectionMembers+scoring.Members:
-		r.edit(id, func(b []byte) []byte { return window.RetimeMembers(b, limit, now) })
+		r.edit(id, func(b []byte) []byte { return window.RetimeMembers(b, now) })
 	case id == sectionLinks:
-		settleLinks(r.body(id), limit, now)
+		settleLinks(r.body(id), now)
 	}
 }
 

@@ -82,10 +82,10 @@ func findLink(b []byte, tag hashing.LinkTag) int {
 	return -1
 }
 
-func settleLinks(b []byte, limit, now Time) {
+func settleLinks(b []byte, now Time) {
 	for at := 2; at < len(b); at += linkSize {
 		since := b[at+len(hashing.LinkTag{}) : at+linkSize]
-		if binary.BigEndian.Uint32(since) > limit {
+		if binary.BigEndian.Uint32(since) > now {
 			binary.BigEndian.PutUint32(since, now)
 		}
 	}

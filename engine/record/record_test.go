@@ -53,6 +53,50 @@ func TestApplyDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// TestAClockThatJumpedTwiceFreezesNothing goes ahead by ten years and by an
+// hour, and back each time. What was stored meanwhile is counted again after the next write.
+func TestAClockThatJumpedTwiceFreezesNothing(t *testing.T) {
+	all := subjects()
+	var r Record
+	seq := Seq(0)
+	happen := func(now Time) {
+		seq++
+		m := NewMark(scoring.Signup, now, now, seq, &all, "GB")
+		r.Apply(hashing.Phone, &m)
+		r.Link(hashing.LinkTag{byte(seq)}, now, 0)
+	}
+	const today, year = Time(200_000_000), 365 * 24 * 3600
+	for _, now := range []Time{today, today + 10*year, today + 500, today + 3600, today - 100} {
+		happen(now)
+	}
+	if n := r.Count(scoring.Signup, today-100, 3600); n != 5 {
+		t.Errorf("%v of 5 signups are counted", n)
+	}
+	if n := r.Distinct(scoring.Accounts, today-100, 3600); n != 1 {
+		t.Errorf("%v accounts", n)
+	}
+	if got, want := r.LastSeen(), unix(today-100); got != want {
+		t.Errorf("last seen %d s after now", got-want)
+	}
+	for i := byte(1); i < 5; i++ {
+		if r.LinkedSince(hashing.LinkTag{i}) > unix(today-100) {
+			t.Errorf("account %d is linked in the future", i)
+		}
+	}
+}
+
+// TestTypesHaveCodes holds the two lists of kinds of line against each other.
+func TestTypesHaveCodes(t *testing.T) {
+	seen := map[float64]bool{}
+	for _, name := range hashing.Types() {
+		code := scoring.TypeCode(name)
+		if code != code || seen[code] { //nolint:staticcheck // NaN
+			t.Errorf("%s has no code of its own", name)
+		}
+		seen[code] = true
+	}
+}
+
 func TestEntryRoundTrip(t *testing.T) {
 	e := Entry{
 		ID: NewEventID(7, 8), Kind: scoring.Signup, Verified: true, Holdout: true, Given: true, Time: -5,

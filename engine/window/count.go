@@ -128,30 +128,22 @@ func Total(b []byte) uint64 {
 	return total
 }
 
-// Retime makes now of every time later than limit, so that a clock that was
-// ahead for a while leaves nothing that is never counted, or for too long. now must not be
-// later than limit.
-func Retime(b []byte, limit, now Time) []byte {
-	if len(b) == 0 {
-		return b
+// Retime makes now of every later time, so that a clock that was ahead for a
+// while leaves nothing that is never counted, or for too long.
+func Retime(b []byte, now Time) []byte {
+	if len(b) > 0 {
+		counts.retime(b, now)
 	}
-	counts.retime(b, limit, now)
 	return b
 }
 
-func (s shape) retime(b []byte, limit, now Time) {
+// retime lowers times and so keeps every level in order.
+func (s shape) retime(b []byte, now Time) {
 	at := s.headSize(b)
 	for i := range levels(b) {
-		n := entries(b, i)
-		end := at + n*s.entry
-		// Entries between now and limit stay, so those brought back are put at
-		// limit's side of them: clamping to their newest keeps the order.
-		back := now
-		if kept := n - s.newer(b, at, n, limit); kept > 0 {
-			back = max(now, s.timeAt(b, at+(kept-1)*s.entry))
-		}
-		for e := end - s.entry; e >= at && s.timeAt(b, e) > limit; e -= s.entry {
-			binary.BigEndian.PutUint32(b[e+s.entry-timeSize:], back)
+		end := at + entries(b, i)*s.entry
+		for e := end - s.entry; e >= at && s.timeAt(b, e) > now; e -= s.entry {
+			binary.BigEndian.PutUint32(b[e+s.entry-timeSize:], now)
 		}
 		at = end
 	}

@@ -3,8 +3,8 @@ package window
 import (
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -126,11 +126,11 @@ func TestAJumpingClockLeavesNothingFrozen(t *testing.T) {
 			t.Errorf("jump of %d s: negative count %v", jump, got)
 		}
 		now++
-		b = Retime(b, now+600, now)
+		b = Retime(b, now)
 		if _, ok := CountSize(b); !ok {
 			t.Fatalf("jump of %d s: malformed", jump)
 		}
-		if got := Count(b, now, 7200); jump > 0 && got < 78 {
+		if got := Count(b, now, 7200); jump > 0 && got < 79 {
 			t.Errorf("jump of %d s: %v of 80 events counted after the clock came back", jump, got)
 		}
 		if got := Total(b); got != 80 {
@@ -178,7 +178,7 @@ func FuzzCount(f *testing.F) {
 		if n, ok := CountSize(b); !ok || n != len(b) {
 			t.Errorf("size %d, %v after an addition, want %d", n, ok, len(b))
 		}
-		if n, ok := CountSize(Retime(b, now, now/2)); !ok || n != len(b) {
+		if n, ok := CountSize(Retime(b, now/2)); !ok || n != len(b) {
 			t.Errorf("size %d, %v after retiming, want %d", n, ok, len(b))
 		}
 	})
@@ -200,7 +200,7 @@ func BenchmarkCount(b *testing.B) {
 		for i := range n {
 			buf, _ = AddCount(buf, Time(i))
 		}
-		b.Run(time.Duration(n).String(), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				_ = Count(buf, Time(n), 3600)

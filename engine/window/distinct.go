@@ -132,14 +132,14 @@ func Distinct(b []byte, now Time, seconds uint32) float64 {
 	return float64(in-members.newer(b, at, n, now)) * float64(uint64(1)<<i)
 }
 
-// RetimeMembers makes now of every time later than limit: see Retime.
-func RetimeMembers(b []byte, limit, now Time) []byte {
+// RetimeMembers makes now of every later time: see Retime.
+func RetimeMembers(b []byte, now Time) []byte {
 	if len(b) == 0 {
 		return b
 	}
-	members.retime(b, limit, now)
+	members.retime(b, now)
 	for i := range levels(b) {
-		if evicted(b, i) > limit {
+		if evicted(b, i) > now {
 			binary.BigEndian.PutUint32(b[1+levels(b)+i*timeSize:], now)
 		}
 	}

@@ -105,7 +105,7 @@ func TestRetimedMembersAreCountedAgain(t *testing.T) {
 		b = AddMember(b, i*0x9e3779b9, 1_000_000+i)
 	}
 	now := Time(500)
-	b = RetimeMembers(b, now+600, now)
+	b = RetimeMembers(b, now)
 	if n, ok := DistinctSize(b); !ok || n != len(b) {
 		t.Fatalf("malformed after retiming")
 	}
@@ -173,7 +173,7 @@ func FuzzDistinct(f *testing.F) {
 		if n, ok := DistinctSize(b); !ok || n != len(b) {
 			t.Errorf("size %d, %v after an addition, want %d", n, ok, len(b))
 		}
-		if n, ok := DistinctSize(RetimeMembers(b, now, now/2)); !ok || n != len(b) {
+		if n, ok := DistinctSize(RetimeMembers(b, now/2)); !ok || n != len(b) {
 			t.Errorf("size %d, %v after retiming, want %d", n, ok, len(b))
 		}
 	})
