@@ -52,12 +52,9 @@ func BenchmarkAssess(b *testing.B) {
 		var a engine.Assessment
 		for pb.Next() {
 			n := int(next.Add(1))
-			id := hashing.Identity{
-				Number: numbers[n%len(numbers)], Account: fmt.Sprint("a", n%2000), Device: fmt.Sprint("d", n%1500),
-				IP: netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}),
-			}
 			ev := &engine.Event{Kind: scoring.SignIn, Number: engine.Number{Given: true, Valid: true, Region: "US", Type: "mobile"}}
-			ev.Subjects, ev.Link = h.Subjects(&id)
+			ev.Subjects, ev.Link = h.Subjects(numbers[n%len(numbers)], fmt.Sprint("a", n%2000), fmt.Sprint("d", n%1500),
+				netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
 			if err := e.Assess(b.Context(), ev, &a); err != nil {
 				b.Error(err)
 				return

@@ -52,14 +52,5 @@ func (e *Engine) SetPolicy(ctx context.Context, p *scoring.Policy) error {
 	return nil
 }
 
-// Policy returns the policy in force and its version.
-func (e *Engine) Policy() (*scoring.Policy, uint32) {
-	live := e.live.Load()
-	return live.Policy, live.version
-}
-
-// Domain returns the pseudonymisation domain that the engine works in.
-func (e *Engine) Domain() hashing.DomainID { return e.cfg.Domain }
-
 // Now returns the time by the engine's clock in unix seconds.
 func (e *Engine) Now() int64 { return e.cfg.Now().Unix() }

@@ -10,7 +10,7 @@
 //
 // # What is promised
 //
-// A Number, an Identity, a Keyring and a Hasher show nothing of what they hold
+// A Number, a Keyring and a Hasher show nothing of what they hold
 // when they are printed, logged or encoded, also inside other values. No
 // error holds any of the input. A Subject can be stored: it is a keyed hash
 // (HMAC-SHA-256, truncated to 16 bytes, under a subkey of its own for every domain

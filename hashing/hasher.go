@@ -81,8 +81,8 @@ func (m *mac) digest(prefix []byte, text string) (d [IDSize]byte) {
 	return d
 }
 
-// Hasher makes the subjects of one domain. It is safe for concurrent use, and
-// its methods do not allocate. It shows nothing of itself when formatted,
+// Hasher makes the subjects of one domain. It is safe for concurrent use. The
+// methods that make subjects, tags and digests of keys do not allocate. It shows nothing of itself when formatted,
 // logged or encoded.
 type Hasher struct{ p *hidden[hasher] }
 

@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -76,11 +75,13 @@ func TestParseAgreesWithTheExamples(t *testing.T) {
 	}
 }
 
-// differences are where the table names the category whose example a number
-// is, while the plan has the same number in two: one that is a valid fixed line
-// and a valid mobile number is FIXED_LINE_OR_MOBILE (seven renderings each of
-// numbers of 16 and 3 plans), and in three plans an example also lies in a
-// category that the library asks about earlier. The digits agree in every row.
+// differences are where the table names the category whose example a number is,
+// and the library tells its type: the digits agree in every row. A number that
+// matches the patterns of fixed lines and of mobiles is FIXED_LINE_OR_MOBILE to
+// the library (seven renderings each of an example of 16 and 3 plans). The other
+// three are at the end of the table: the library asks about pagers, UANs and
+// VoIP before it asks about fixed lines and mobiles, so in its metadata these
+// numbers are in none of those categories.
 var differences = map[string]int{
 	"type FIXED_LINE read as FIXED_LINE_OR_MOBILE": 112,
 	"type MOBILE read as FIXED_LINE_OR_MOBILE":     21,
@@ -151,7 +152,7 @@ func TestOnlyMobilesReceiveSMS(t *testing.T) {
 }
 
 // digitRun is what must not be seen of the number and the keys here.
-var digitRun = regexp.MustCompile(`12025550143|5550143|u_81secret|203\.0\.113|AQIDBAUG|\[1 2 3`)
+var digitRun = regexp.MustCompile(`12025550143|5550143|AQIDBAUG|\[1 2 3`)
 
 func TestSecretsDoNotPrint(t *testing.T) {
 	n, err := Parse("+1 202 555 0143", "")
@@ -171,14 +172,12 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	type holder struct {
-		number   Number
-		identity Identity
-		ring     *Keyring
-		hasher   *Hasher
+		number Number
+		ring   *Keyring
+		hasher *Hasher
 	}
-	id := Identity{Number: n, Account: "u_81secret", Device: "u_81secret", IP: netip.MustParseAddr("203.0.113.7")}
 	values := map[string]any{
-		"number": n, "pointer": &n, "identity": id, "keyring": ring, "keyring value": *ring, "hasher": hasher,
+		"number": n, "pointer": &n, "keyring": ring, "keyring value": *ring, "hasher": hasher,
 		"slice": []Number{n}, "map": map[string]Number{"a": n}, "error": fmt.Errorf("about %v", n),
 		// Formatting cannot call methods of unexported fields: what they hold must be out of reach.
 		"nested": holder{number: n, ring: ring, hasher: hasher}, "nested pointer": &holder{number: n, ring: ring, hasher: hasher},

@@ -3,7 +3,6 @@ package scoring
 import (
 	"math"
 	"slices"
-	"strings"
 )
 
 // sharedSlots are the names of the slots that every policy has.
@@ -55,17 +54,11 @@ func (p *Policy) degrade(r *rule, values []float64, out *Assessment) {
 // that no rule named after it speaks of.
 func (p *Policy) mentionLists(values []float64, out *Assessment) {
 	first := len(p.slots) - len(p.lists)
-	for i, name := range p.lists {
-		if values[first+i] == 1 && !hasListReason(out.Reasons, name) {
-			out.Reasons = append(out.Reasons, Reason{Code: "LIST_" + strings.ToUpper(name), Observed: math.NaN(), Limit: math.NaN()})
+	for i, code := range p.listCodes {
+		if values[first+i] == 1 && !slices.ContainsFunc(out.Reasons, func(r Reason) bool { return r.Code == code }) {
+			out.Reasons = append(out.Reasons, Reason{Code: code, Observed: math.NaN(), Limit: math.NaN()})
 		}
 	}
-}
-
-func hasListReason(reasons []Reason, list string) bool {
-	return slices.ContainsFunc(reasons, func(r Reason) bool {
-		return len(r.Code) == len("LIST_")+len(list) && strings.EqualFold(r.Code[len("LIST_"):], list)
-	})
 }
 
 func (p *Policy) decide(values []float64, draw float64, out *Assessment) {

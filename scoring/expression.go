@@ -16,11 +16,11 @@ import (
 // NaN for unknown.
 type closure func(values []float64) float64
 
-// sort is what a closure's value means.
-type sort uint8
+// class is what a closure's value means.
+type class uint8
 
 const (
-	isNumber sort = iota
+	isNumber class = iota
 	isBool
 	isEvent
 	isRegion
@@ -28,8 +28,8 @@ const (
 	isText // a literal whose meaning the other side of a comparison gives
 )
 
-// slotSorts are the shared slots that are not numbers.
-var slotSorts = map[int]sort{
+// slotClasses are the shared slots that are not numbers.
+var slotClasses = map[int]class{
 	SlotEvent: isEvent, SlotVerified: isBool, SlotPhoneVerified: isBool, SlotNumberValid: isBool,
 	SlotNumberRegion: isRegion, SlotNumberType: isType, SlotIPCountry: isRegion, SlotLinked: isBool,
 	SlotListDeny: isBool, SlotListAllow: isBool,
@@ -50,7 +50,7 @@ var listMention = regexp.MustCompile(`\blist\.([a-z][a-z0-9_]{0,31})\b`)
 func (x *expressions) environment(text string) (*cel.Env, error) {
 	opts := []cel.EnvOption{cel.ClearMacros()}
 	for i, name := range x.p.slots {
-		opts = append(opts, cel.Variable(name, celType(slotSorts[i])))
+		opts = append(opts, cel.Variable(name, celType(slotClasses[i])))
 	}
 	for _, m := range listMention.FindAllStringSubmatch(text, -1) {
 		name := m[1]
@@ -65,7 +65,7 @@ func (x *expressions) environment(text string) (*cel.Env, error) {
 	return cel.NewEnv(opts...)
 }
 
-func celType(s sort) *cel.Type {
+func celType(s class) *cel.Type {
 	switch s {
 	case isNumber:
 		return cel.DoubleType
@@ -89,7 +89,7 @@ func (x *expressions) compile(r *reporter, n *yaml.Node) (closure, []int) {
 	}
 	b := &builder{x: x, r: r, n: n, info: checked.SourceInfo()}
 	t := b.build(checked.Expr())
-	if t.sort != isBool {
+	if t.class != isBool {
 		if !b.failed {
 			r.at(n, "compare it with something", "a condition has to be true or false")
 		}
@@ -163,9 +163,9 @@ type builder struct {
 
 // term is a built part: a closure, or a text that waits for its meaning.
 type term struct {
-	sort sort
-	run  closure
-	text string
+	class class
+	run   closure
+	text  string
 }
 
 // refuse reports a part that conditions do not know.
@@ -193,14 +193,14 @@ func (b *builder) build(e ast.Expr) term {
 func (b *builder) literal(e ast.Expr) term {
 	switch v := e.AsLiteral().(type) {
 	case types.Double:
-		return term{sort: isNumber, run: constant(float64(v))}
+		return term{class: isNumber, run: constant(float64(v))}
 	case types.Bool:
 		if v {
-			return term{sort: isBool, run: constant(1)}
+			return term{class: isBool, run: constant(1)}
 		}
-		return term{sort: isBool, run: constant(0)}
+		return term{class: isBool, run: constant(0)}
 	case types.String:
-		return term{sort: isText, text: string(v)}
+		return term{class: isText, text: string(v)}
 	}
 	return b.refuse(e, "use numbers, texts, true and false", "a literal of a type that policies do not use")
 }
@@ -210,7 +210,7 @@ func constant(v float64) closure { return func([]float64) float64 { return v } }
 func (b *builder) variable(e ast.Expr) term {
 	name := e.AsIdent()
 	slot := slices.Index(b.x.p.slots, name)
-	s := slotSorts[slot]
+	s := slotClasses[slot]
 	if i := slices.IndexFunc(b.x.p.lists, func(l string) bool { return "list."+l == name }); slot < 0 && i >= 0 {
 		slot, s = len(b.x.p.slots)+i, isBool
 	}
@@ -220,7 +220,7 @@ func (b *builder) variable(e ast.Expr) term {
 	if !slices.Contains(b.needs, slot) {
 		b.needs = append(b.needs, slot)
 	}
-	return term{sort: s, run: func(values []float64) float64 { return values[slot] }}
+	return term{class: s, run: func(values []float64) float64 { return values[slot] }}
 }
 
 func (b *builder) call(e ast.Expr) term {
@@ -234,7 +234,7 @@ func (b *builder) call(e ast.Expr) term {
 		terms[i] = b.build(a)
 	}
 	if b.failed {
-		return term{sort: isBool, run: constant(0)}
+		return term{class: isBool, run: constant(0)}
 	}
 	switch c.FunctionName() {
 	case operators.Equals:
@@ -243,19 +243,19 @@ func (b *builder) call(e ast.Expr) term {
 		return b.equals(e, terms[0], terms[1], true)
 	}
 	if op, ok := arithmetic[c.FunctionName()]; ok && allAre(isNumber, terms) {
-		return term{sort: isNumber, run: op(terms)}
+		return term{class: isNumber, run: op(terms)}
 	}
 	if op, ok := comparison[c.FunctionName()]; ok && allAre(isNumber, terms) {
-		return term{sort: isBool, run: op(terms)}
+		return term{class: isBool, run: op(terms)}
 	}
 	if op, ok := logic[c.FunctionName()]; ok && allAre(isBool, terms) {
-		return term{sort: isBool, run: op(terms)}
+		return term{class: isBool, run: op(terms)}
 	}
 	return b.refuse(e, "use comparisons, arithmetic, &&, ||, !, and in with a list of literals", "this operation is not used in policies")
 }
 
-func allAre(s sort, terms []term) bool {
-	return !slices.ContainsFunc(terms, func(t term) bool { return t.sort != s })
+func allAre(s class, terms []term) bool {
+	return !slices.ContainsFunc(terms, func(t term) bool { return t.class != s })
 }
 
 type operation func(t []term) closure
@@ -327,25 +327,25 @@ func shortcut(x, y closure, decides float64) closure {
 
 // equals compares numbers, booleans, or codes of texts.
 func (b *builder) equals(e ast.Expr, x, y term, not bool) term {
-	if x.sort == isText {
+	if x.class == isText {
 		x, y = y, x
 	}
-	if y.sort == isText {
-		code, hint := encode(x.sort, y.text)
+	if y.class == isText {
+		code, hint := encode(x.class, y.text)
 		if math.IsNaN(code) {
 			return b.refuse(e, hint, "a text that this can never be")
 		}
-		y = term{sort: x.sort, run: constant(code)}
+		y = term{class: x.class, run: constant(code)}
 	}
-	if x.sort != y.sort {
+	if x.class != y.class {
 		return b.refuse(e, "", "these two can never be equal")
 	}
-	return term{sort: isBool, run: compare([]term{x, y}, func(p, q float64) bool { return (p == q) != not })}
+	return term{class: isBool, run: compare([]term{x, y}, func(p, q float64) bool { return (p == q) != not })}
 }
 
 // encode returns the slot value of a literal, NaN with a hint for one that the
 // slot never has.
-func encode(s sort, text string) (code float64, hint string) {
+func encode(s class, text string) (code float64, hint string) {
 	switch s {
 	case isEvent:
 		return eventCode(text), didYouMean(text, eventNames[1:Verified])
@@ -363,12 +363,12 @@ func (b *builder) in(e, item, list ast.Expr) term {
 		return b.refuse(e, "write the list out: in [\"GB\", \"IE\"]", "this is no list of literals")
 	}
 	x := b.build(item)
-	var any closure = constant(0)
+	anyOf := constant(0)
 	for _, element := range list.AsList().Elements() {
 		if element.Kind() != ast.LiteralKind {
 			return b.refuse(element, "", "a list has literals only")
 		}
-		any = shortcut(any, b.equals(e, x, b.build(element), false).run, 1)
+		anyOf = shortcut(anyOf, b.equals(e, x, b.build(element), false).run, 1)
 	}
-	return term{sort: isBool, run: any}
+	return term{class: isBool, run: anyOf}
 }

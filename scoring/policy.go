@@ -32,7 +32,8 @@ type Policy struct {
 	name       string
 	source     []byte
 	signals    []Signal
-	lists      []string // named lists that rules ask about, sorted
+	lists      []string // named lists that rules ask about
+	listCodes  []string // the reason of each when no rule of that code fired
 	slots      []string // names, by slot
 	rules      []rule
 	maxLinks   int // 0 is no limit
@@ -302,5 +303,6 @@ func parseWindow(s string) (time.Duration, error) {
 func (c *compiler) placeLists() {
 	for _, name := range c.p.lists {
 		c.p.slots = append(c.p.slots, "list."+name)
+		c.p.listCodes = append(c.p.listCodes, "LIST_"+strings.ToUpper(name))
 	}
 }

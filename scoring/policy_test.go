@@ -123,6 +123,22 @@ func TestEvaluateDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func TestAListHitDoesNotAllocate(t *testing.T) {
+	p, err := Compile([]byte("name: x\nscore: [{code: A, when: list.bad, points: 5}]\ndecisions: {block: 80}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make([]float64, p.Slots())
+	values[SlotSignals] = 1
+	var a Assessment
+	if n := testing.AllocsPerRun(100, func() { p.Evaluate(values, 1, &a) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if len(a.Reasons) != 2 || a.Reasons[1].Code != "LIST_BAD" {
+		t.Errorf("reasons: %v", a.Reasons)
+	}
+}
+
 func TestEveryProblemIsListedWithItsPlace(t *testing.T) {
 	_, err := Compile([]byte(`name: small
 signals:

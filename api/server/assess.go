@@ -41,13 +41,12 @@ func (s *Server) event(req *api.AssessmentRequest) (*engine.Event, hashing.Numbe
 	if !ok || kind.Outcome() {
 		bad = append(bad, api.FieldError{Pointer: "/event", Code: "unknown_value", Hint: "signup, verification, sign_in, checkout, recovery or number_change"})
 	}
-	id := hashing.Identity{Account: req.AccountID, Device: req.DeviceID}
+	var ip netip.Addr
 	if req.IP != "" {
-		ip, err := netip.ParseAddr(req.IP)
-		if err != nil {
+		var err error
+		if ip, err = netip.ParseAddr(req.IP); err != nil {
 			bad = append(bad, api.FieldError{Pointer: "/ip", Code: "format", Hint: "an IPv4 or IPv6 address"})
 		}
-		id.IP = ip
 	}
 	if req.IPCountry != "" && math.IsNaN(scoring.RegionCode(req.IPCountry)) {
 		bad = append(bad, api.FieldError{Pointer: "/ip_country", Code: "format", Hint: "two upper-case letters"})
@@ -64,13 +63,13 @@ func (s *Server) event(req *api.AssessmentRequest) (*engine.Event, hashing.Numbe
 	if len(bad) > 0 {
 		return nil, hashing.Number{}, invalid(bad...)
 	}
-	id.Number, _ = hashing.Parse(req.PhoneNumber, req.DefaultRegion) // an invalid number is assessed too
+	number, _ := hashing.Parse(req.PhoneNumber, req.DefaultRegion) // an invalid number is assessed too
 	ev := &engine.Event{Kind: kind, Country: req.IPCountry, Verified: req.Verified}
 	ev.Number = engine.Number{
-		Given: req.PhoneNumber != "", Valid: id.Number.Given(), Region: id.Number.Region(), Type: id.Number.Type(),
+		Given: req.PhoneNumber != "", Valid: number.Given(), Region: number.Region(), Type: number.Type(),
 	}
-	ev.Subjects, ev.Link = s.cfg.Hasher.Subjects(&id)
-	return ev, id.Number, nil
+	ev.Subjects, ev.Link = s.cfg.Hasher.Subjects(number, req.AccountID, req.DeviceID, ip)
+	return ev, number, nil
 }
 
 func checkID(pointer, id string) []api.FieldError {

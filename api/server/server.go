@@ -44,7 +44,11 @@ const (
 type Config struct {
 	Engine *engine.Engine
 	Hasher *hashing.Hasher
-	Log    *slog.Logger // access log and panics; nothing in it identifies anybody
+	Log    *slog.Logger // access log (at debug level) and panics; nothing in it identifies anybody
+
+	// LateEvents returns how many events were too old for any window, for the
+	// metrics. It may be nil.
+	LateEvents func() uint64
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -77,6 +81,11 @@ func New(cfg Config) (*Server, error) {
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(underWay, s.requests, s.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if cfg.LateEvents != nil {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "ringfence_late_events_total", Help: "Events that were too old for any window and entered only totals.",
+		}, func() float64 { return float64(cfg.LateEvents()) }))
+	}
 	s.handler = s.router(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return s, nil
 }

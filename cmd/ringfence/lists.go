@@ -99,7 +99,7 @@ const shownRefusals = 20
 
 func (i *listImport) run(ctx context.Context, in io.Reader) error {
 	if !engine.CheckListName(i.list) {
-		return &usageError{errors.New("a list's name has up to 32 lower-case letters, digits and underscores")}
+		return usage("a list's name has up to 32 lower-case letters, digits and underscores, and at most four digits")
 	}
 	b := bufio.NewReader(in)
 	read := i.lines

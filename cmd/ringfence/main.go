@@ -44,12 +44,44 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
+		return usage("a flag that this command does not have, or a value that the flag does not take")
+	})
 	root.AddCommand(newServe(), newKeys(), newPolicy(), newLists(), newVersion())
+	quietArgs(root)
 	return report(root.ExecuteContext(ctx), stderr)
 }
 
+// usageError is a command line that makes no sense.
 type usageError struct{ error }
+
+func usage(text string) error { return &usageError{errors.New(text)} }
+
+// quietArgs makes a command and those below it refuse arguments in words of
+// our own: cobra's repeat what was typed, which may be a number.
+func quietArgs(cmd *cobra.Command) {
+	check := cmd.Args
+	switch {
+	case cmd.HasSubCommands():
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		cmd.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is no such command")
+			}
+			return nil
+		}
+	case check != nil:
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) != nil {
+				return usage("this command takes other arguments: " + cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		quietArgs(sub)
+	}
+}
 
 // errNotMet ends a command whose check found something.
 var errNotMet = errors.New("the check is not met")
@@ -84,8 +116,8 @@ func report(err error, stderr io.Writer) int {
 			return h.code
 		}
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
+	var bad *usageError
+	if errors.As(err, &bad) {
 		_, _ = fmt.Fprintln(stderr, "hint: see ringfence --help")
 		return exitUsage
 	}

@@ -187,10 +187,15 @@ func TestCommands(t *testing.T) {
 		{"keys init --data " + data, exitFailed, "exists"},
 		{"keys ls --data " + data, exitOK, "primary"},
 		{"lists import disposable " + numbers + " --data " + data, exitStore, "serve --init"},
-		{"--nonsense", exitUsage, "--help"},
+		{"--n12025550143", exitUsage, "--help"},
+		{"version --x=12025550143", exitUsage, "--help"},
+		{"+12025550143", exitUsage, "no such command"},
+		{"keys +12025550143", exitUsage, "no such command"},
+		{"policy lint a +12025550143", exitUsage, "lint FILE"},
+		{"lists import n12025550143 " + numbers + " --data " + data, exitStore, "serve --init"},
 	} {
 		var out bytes.Buffer
-		if code := run(t.Context(), strings.Fields(c.args), strings.NewReader(""), &out, &out); code != c.code || !strings.Contains(out.String(), c.says) {
+		if code := run(t.Context(), strings.Fields(c.args), strings.NewReader(""), &out, &out); code != c.code || !strings.Contains(out.String(), c.says) || strings.Contains(out.String(), "5550143") {
 			t.Errorf("%s: exit %d, %s", c.args, code, out.String())
 		}
 	}
