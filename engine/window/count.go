@@ -10,7 +10,25 @@ const mergeAt = 34
 
 // CountSize returns the length of the Count that b begins with. ok is false
 // when b begins with none. It looks at any bytes without harm.
-func CountSize(b []byte) (n int, ok bool) { return counts.size(b) }
+func CountSize(b []byte) (n int, ok bool) {
+	n, ok = counts.size(b)
+	return n, ok && aging(b)
+}
+
+// aging reports whether the levels of b are as merging leaves them: each has at
+// least 32 entries when there is one above it, and nothing above is newer.
+func aging(b []byte) bool {
+	at := counts.headSize(b)
+	for i := range levels(b) - 1 {
+		n, above := entries(b, i), entries(b, i+1)
+		next := at + n*timeSize
+		if n < mergeAt-2 || above == 0 || counts.timeAt(b, next+(above-1)*timeSize) > counts.timeAt(b, at) {
+			return false
+		}
+		at = next
+	}
+	return true
+}
 
 // AddCount adds one event. One that is older than others is placed at its own
 // time while the lowest level reaches back that far, or nothing has been
@@ -21,7 +39,7 @@ func AddCount(b []byte, t Time) (after []byte, placed bool) {
 	}
 	n := entries(b, 0)
 	at := counts.start(b, 0)
-	if levels(b) > 1 && n > 0 && t < counts.timeAt(b, at) {
+	if levels(b) > 1 && t < counts.timeAt(b, at) {
 		return addLate(b), false
 	}
 	behind := counts.newer(b, at, n, t)
