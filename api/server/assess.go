@@ -2,20 +2,17 @@ package server
 
 import (
 	"math"
-	"net/netip"
 	"time"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
 )
 
-// maxID is the longest account or device id in bytes.
-const maxID = 256
-
 func (s *Server) assess(j *job, req *api.AssessmentRequest) (any, error) {
-	ev, number, err := s.event(req)
+	ev, number, _, err := intake.Event(s.cfg.Hasher, req)
 	if err != nil {
 		return nil, err
 	}
@@ -32,58 +29,6 @@ func (s *Server) assess(j *job, req *api.AssessmentRequest) (any, error) {
 		return nil, err
 	}
 	return wireAssessment(a, number), nil
-}
-
-// event checks a request and hashes it. After it, nobody knows the number.
-func (s *Server) event(req *api.AssessmentRequest) (*engine.Event, hashing.Number, error) {
-	var bad []api.FieldError
-	kind, ok := scoring.ParseEvent(req.Event)
-	if !ok || kind.Outcome() {
-		bad = append(bad, api.FieldError{Pointer: "/event", Code: "unknown_value", Hint: "signup, verification, sign_in, checkout, recovery or number_change"})
-	}
-	var ip netip.Addr
-	if req.IP != "" {
-		var err error
-		if ip, err = netip.ParseAddr(req.IP); err != nil {
-			bad = append(bad, api.FieldError{Pointer: "/ip", Code: "format", Hint: "an IPv4 or IPv6 address"})
-		}
-	}
-	if req.IPCountry != "" && math.IsNaN(scoring.RegionCode(req.IPCountry)) {
-		bad = append(bad, api.FieldError{Pointer: "/ip_country", Code: "format", Hint: "two upper-case letters"})
-	}
-	bad = append(bad, checkID("/account_id", req.AccountID)...)
-	bad = append(bad, checkID("/device_id", req.DeviceID)...)
-	bad = append(bad, checkRegion(req.DefaultRegion)...)
-	switch {
-	case req.PhoneNumber == "" && kind == scoring.Verification:
-		bad = append(bad, api.FieldError{Pointer: "/phone_number", Code: "missing", Hint: "a verification is of a number"})
-	case req.Verified && (req.PhoneNumber == "" || req.AccountID == ""):
-		bad = append(bad, api.FieldError{Pointer: "/verified", Code: "needs_more", Hint: "give the number and the account that were verified"})
-	}
-	if len(bad) > 0 {
-		return nil, hashing.Number{}, invalid(bad...)
-	}
-	number, _ := hashing.Parse(req.PhoneNumber, req.DefaultRegion) // an invalid number is assessed too
-	ev := &engine.Event{Kind: kind, Country: req.IPCountry, Verified: req.Verified}
-	ev.Number = engine.Number{
-		Given: req.PhoneNumber != "", Valid: number.Given(), Region: number.Region(), Type: number.Type(),
-	}
-	ev.Subjects, ev.Link = s.cfg.Hasher.Subjects(number, req.AccountID, req.DeviceID, ip)
-	return ev, number, nil
-}
-
-func checkID(pointer, id string) []api.FieldError {
-	if len(id) > maxID {
-		return []api.FieldError{{Pointer: pointer, Code: "too_long", Hint: "at most 256 bytes"}}
-	}
-	return nil
-}
-
-func checkRegion(region string) []api.FieldError {
-	if region != "" && !hashing.KnownRegion(region) {
-		return []api.FieldError{{Pointer: "/default_region", Code: "unknown_value", Hint: "two upper-case letters of a country with a numbering plan"}}
-	}
-	return nil
 }
 
 func wireAssessment(a *engine.Assessment, number hashing.Number) *api.Assessment {

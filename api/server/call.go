@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 )
 
@@ -44,8 +45,8 @@ func call[Req any](s *Server, run func(*job, *Req) (any, error)) gin.HandlerFunc
 			return
 		}
 		req := new(Req)
-		if r := decode(raw, req); r != nil {
-			s.refuse(c, r)
+		if err := intake.Decode(raw, req); err != nil {
+			s.refuse(c, err)
 			return
 		}
 		j := &job{ctx: c.Request.Context(), path: c.Param("name")}

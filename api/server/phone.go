@@ -7,6 +7,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
@@ -40,8 +41,8 @@ func (s *Server) outcome(j *job, req *api.OutcomeRequest) (any, error) {
 
 // phone returns the subject that a number or a token stands for.
 func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.Number, error) {
-	if bad := checkRegion(region); bad != nil {
-		return hashing.Subject{}, hashing.Number{}, invalid(bad...)
+	if bad := intake.Region(region); bad != nil {
+		return hashing.Subject{}, hashing.Number{}, bad
 	}
 	switch {
 	case (number == "") == (token == ""):
@@ -62,8 +63,11 @@ func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.N
 
 // link returns the phone and the account of a request that needs both.
 func (s *Server) link(req *api.PhoneRequest) (phone, account hashing.Subject, tag hashing.LinkTag, err error) {
-	if req.AccountID == "" || len(req.AccountID) > maxID {
+	if req.AccountID == "" {
 		return phone, account, tag, invalid(api.FieldError{Pointer: "/account_id", Code: "missing", Hint: "1 to 256 bytes"})
+	}
+	if bad := intake.ID("/account_id", req.AccountID); bad != nil {
+		return phone, account, tag, bad
 	}
 	phone, _, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
 	account = s.cfg.Hasher.Account(req.AccountID)

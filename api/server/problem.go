@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 )
 
@@ -16,7 +16,7 @@ type refusal struct {
 	code   string
 	title  string
 	retry  string // seconds of Retry-After; "" for none
-	offset int64  // of bad JSON
+	detail string
 	fields []api.FieldError
 }
 
@@ -56,6 +56,16 @@ func explain(err error) *refusal {
 	if errors.As(err, &r) {
 		return r
 	}
+	var fields intake.Fields
+	if errors.As(err, &fields) {
+		return invalid(fields...)
+	}
+	var broken *intake.NotJSON
+	if errors.As(err, &broken) {
+		r := *refuseJSON
+		r.detail = broken.Error()
+		return &r
+	}
 	for _, e := range refusals {
 		if errors.Is(err, e.err) {
 			return e.r
@@ -72,11 +82,7 @@ func invalid(fields ...api.FieldError) *refusal {
 
 // problem is the body of a refusal.
 func (r *refusal) problem(requestID string) api.Problem {
-	p := api.Problem{
-		Type: "urn:ringfence:problem:" + r.code, Title: r.title, Status: r.status, RequestID: requestID, Errors: r.fields,
+	return api.Problem{
+		Type: "urn:ringfence:problem:" + r.code, Title: r.title, Status: r.status, Detail: r.detail, RequestID: requestID, Errors: r.fields,
 	}
-	if r.code == refuseJSON.code {
-		p.Detail = fmt.Sprintf("it stops being JSON at byte %d", r.offset)
-	}
-	return p
 }

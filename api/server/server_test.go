@@ -375,15 +375,3 @@ func TestDrain(t *testing.T) {
 		t.Errorf("serve: %v", err)
 	}
 }
-
-func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{signup, `{`, `[]`, `{"event":1}`, `{"x":{"y":[[[]]]}}`, "\xff", `{"event":"a","event":"b"}`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var req api.AssessmentRequest
-		if r := decode(b, &req); r != nil && (r.status < 400 || r.status > 499) {
-			t.Errorf("status %d", r.status)
-		}
-	})
-}

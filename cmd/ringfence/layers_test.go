@@ -12,8 +12,9 @@ const module = "github.com/ringfence/ringfence/"
 var layers = map[string]int{
 	"hashing": 0, "scoring": 0, "engine/window": 0, "api": 0,
 	"engine/record": 1, "engine": 2,
-	"engine/pebblestore": 3, "engine/storetest": 3, "api/server": 3,
-	"cmd/ringfence": 4, "bench": 4,
+	"engine/pebblestore": 3, "engine/storetest": 3, "api/intake": 3,
+	"api/server": 4,
+	"cmd/ringfence": 5, "bench": 5,
 }
 
 // owners gives every dependency the one package that may import it.

@@ -1,0 +1,147 @@
+package intake
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ringfence/ringfence/api"
+)
+
+// Fields are what is wrong with the fields of a request: where, what, and what to do,
+// never what was sent.
+type Fields []api.FieldError
+
+// Error lists the fields in one line.
+func (f Fields) Error() string {
+	var parts []string
+	for _, e := range f {
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s (%s)", strings.TrimPrefix(e.Pointer, "/"), e.Code, e.Hint)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// NotJSON says where a text stops being JSON.
+type NotJSON struct{ Offset int64 } // in bytes
+
+// Error says where, and quotes nothing.
+func (e *NotJSON) Error() string { return fmt.Sprintf("it stops being JSON at byte %d", e.Offset) }
+
+// Decode reads one JSON object into the struct that into points to. It returns
+// a *NotJSON, or Fields with every field that is unknown, given twice or of the wrong
+// type. Names are case-sensitive; null is no value. Nothing of the input is in what it
+// returns: not even the name of an unknown field.
+func Decode(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	first, err := d.Token()
+	if err != nil {
+		return notJSON(d)
+	}
+	if first != json.Delim('{') {
+		return Fields{{Code: "wrong_type", Hint: "send a JSON object"}}
+	}
+	o := object{shape: shapeOf(into), into: reflect.ValueOf(into).Elem()}
+	for d.More() {
+		if err := o.member(d); err != nil {
+			return err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return notJSON(d)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return notJSON(d)
+	}
+	if len(o.bad) > 0 {
+		return o.bad
+	}
+	return nil
+}
+
+// object is a struct that is being filled.
+type object struct {
+	*shape
+	into reflect.Value
+	seen uint64 // a bit for each field of the shape
+	bad  Fields
+}
+
+// member reads one name and its value.
+func (o *object) member(d *json.Decoder) error {
+	key, err := d.Token()
+	if err != nil {
+		return notJSON(d)
+	}
+	var raw json.RawMessage
+	if err := d.Decode(&raw); err != nil {
+		return notJSON(d)
+	}
+	name := key.(string) //nolint:errcheck,forcetypeassert // a key is a string
+	at, known := o.fields[name]
+	if !known {
+		o.bad = append(o.bad, api.FieldError{Code: "unknown_field", Hint: "known are: " + o.names})
+		return nil
+	}
+	field := o.into.FieldByIndex(at.index)
+	switch {
+	case o.seen&at.bit != 0:
+		o.bad = append(o.bad, api.FieldError{Pointer: "/" + name, Code: "duplicate", Hint: "give it once"})
+	case string(raw) == "null" || json.Unmarshal(raw, field.Addr().Interface()) != nil:
+		o.bad = append(o.bad, api.FieldError{Pointer: "/" + name, Code: "wrong_type", Hint: "this has to be a " + at.kind})
+	}
+	o.seen |= at.bit
+	return nil
+}
+
+func notJSON(d *json.Decoder) error { return &NotJSON{Offset: d.InputOffset()} }
+
+// shape is what Decode knows of a type.
+type shape struct {
+	fields map[string]place
+	names  string // of all fields, for hints
+}
+
+// place is where a field is.
+type place struct {
+	index []int
+	bit   uint64
+	kind  string // in words
+}
+
+var shapes sync.Map // from reflect.Type to *shape
+
+func shapeOf(into any) *shape {
+	t := reflect.TypeOf(into).Elem()
+	if s, ok := shapes.Load(t); ok {
+		return s.(*shape) //nolint:errcheck,forcetypeassert // nothing else is stored
+	}
+	s, _ := shapes.LoadOrStore(t, newShape(t))
+	return s.(*shape) //nolint:errcheck,forcetypeassert // nothing else is stored
+}
+
+// newShape looks at a struct of at most 64 fields, embedded ones included.
+func newShape(t reflect.Type) *shape {
+	s := &shape{fields: map[string]place{}}
+	var names []string
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		of := f.Type
+		if of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		s.fields[name] = place{index: f.Index, bit: 1 << len(names), kind: of.Kind().String()}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	s.names = strings.Join(names, ", ")
+	return s
+}
