@@ -17,7 +17,7 @@ import (
 type AssessmentRequest struct {
 	PhoneNumber   string `json:"phone_number,omitempty"`   // as typed; up to 64 bytes
 	DefaultRegion string `json:"default_region,omitempty"` // two letters, for a number without country code
-	Event         string `json:"event"`                    // signup, verification, sign_in, checkout, recovery or number_change
+	Event         string `json:"event,omitempty"`          // signup, verification, sign_in, checkout, recovery or number_change
 	AccountID     string `json:"account_id,omitempty"`     // up to 256 bytes
 	IP            string `json:"ip,omitempty"`             // IPv4 or IPv6
 	DeviceID      string `json:"device_id,omitempty"`      // up to 256 bytes

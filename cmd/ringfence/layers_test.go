@@ -13,7 +13,7 @@ var layers = map[string]int{
 	"hashing": 0, "scoring": 0, "engine/window": 0, "api": 0,
 	"engine/record": 1, "engine": 2,
 	"engine/pebblestore": 3, "engine/storetest": 3, "api/intake": 3,
-	"api/server": 4,
+	"api/server": 4, "cmd/ringfence/replay": 4,
 	"cmd/ringfence": 5, "bench": 5,
 }
 
@@ -23,8 +23,9 @@ var owners = map[string]string{
 	"cel.dev/cel-go": "scoring", "go.yaml.in/yaml": "scoring",
 	"github.com/cockroachdb/pebble": "engine/pebblestore",
 	"github.com/gin-gonic/gin":      "api/server", "github.com/prometheus/": "api/server",
-	"github.com/spf13/cobra": "cmd/ringfence",
-	"pgregory.net/rapid":     "engine/storetest",
+	"github.com/spf13/cobra":         "cmd/ringfence",
+	"github.com/schollz/progressbar": "cmd/ringfence", "golang.org/x/term": "cmd/ringfence",
+	"pgregory.net/rapid": "engine/storetest",
 }
 
 func TestLayers(t *testing.T) {

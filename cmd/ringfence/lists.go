@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -61,25 +59,6 @@ func newLists() *cobra.Command {
 	return lists
 }
 
-// openInput opens a file, unpacks it if it is packed, or takes standard input for "-".
-func openInput(path string, stdin io.Reader) (io.ReadCloser, error) {
-	if path == "-" {
-		return io.NopCloser(stdin), nil
-	}
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil || !strings.HasSuffix(path, ".gz") {
-		return file, err
-	}
-	z, err := gzip.NewReader(file)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the file is not packed with gzip: %w", err), file.Close())
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{z, file}, nil
-}
-
 // listImport puts the numbers of one file on one list.
 type listImport struct {
 	store  *pebblestore.Store
@@ -93,9 +72,6 @@ type listImport struct {
 	added   int
 	refused map[string]int // by cause
 }
-
-// shownRefusals is how many refused numbers are named one by one.
-const shownRefusals = 20
 
 func (i *listImport) run(ctx context.Context, in io.Reader) error {
 	if !engine.CheckListName(i.list) {
@@ -178,9 +154,7 @@ func (i *listImport) add(ctx context.Context, raw string) error {
 func (i *listImport) refuse(err error) {
 	cause := hashing.Problem(err)
 	i.refused[cause]++
-	if i.read-i.added <= shownRefusals {
-		_, _ = fmt.Fprintf(i.stderr, "ringfence: entry %d refused: %v\n", i.read, err)
-	}
+	_, _ = fmt.Fprintf(i.stderr, "ringfence: entry %d refused: %v\n", i.read, err)
 }
 
 func (i *listImport) flush(ctx context.Context) error {

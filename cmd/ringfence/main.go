@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
-	root.AddCommand(newServe(), newKeys(), newPolicy(), newLists(), newVersion())
+	root.AddCommand(newServe(), newKeys(), newPolicy(), newLists(), newReplay(), newDemo(), newVersion())
 	quietArgs(root)
 	return report(root.ExecuteContext(ctx), stderr)
 }
