@@ -1,5 +1,6 @@
-// Package api holds what travels over HTTP between ringfence and its callers:
-// requests, answers and problems. It uses the standard library only.
+// Package api is how Go programs talk to ringfence: a Client, and what travels over
+// HTTP between it and a server: requests, answers and problems. It uses the standard
+// library only.
 //
 // Request types hold phone numbers and ids as a person typed them. They do not
 // show them when formatted or logged; encoding/json does encode them, since
@@ -172,6 +173,11 @@ type ListAnswer struct {
 type ListPage struct {
 	Entries []ListEntry `json:"entries"`
 	Cursor  string      `json:"cursor,omitempty"` // ask for the next page with it; "" at the end
+}
+
+// ListNames are the names of all lists, sorted.
+type ListNames struct {
+	Lists []string `json:"lists"`
 }
 
 // RemoveAnswer says whether an entry was there.

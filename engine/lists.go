@@ -74,3 +74,8 @@ func (e *Engine) RemoveEntry(ctx context.Context, list string, s hashing.Subject
 func (e *Engine) Entries(ctx context.Context, list string, after hashing.Subject, limit int) ([]ListEntry, error) {
 	return e.cfg.Store.Entries(ctx, e.cfg.Domain, list, after, limit)
 }
+
+// Lists returns the names of all lists, sorted.
+func (e *Engine) Lists(ctx context.Context) ([]string, error) {
+	return e.cfg.Store.Lists(ctx, e.cfg.Domain)
+}

@@ -1,11 +1,6 @@
 package server
 
 import (
-	"net/http"
-	"time"
-
-	"github.com/gin-gonic/gin"
-
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
@@ -143,80 +138,4 @@ func (s *Server) lookup(j *job, req *api.PhoneRequest) (any, error) {
 		out.Timeline = append(out.Timeline, line)
 	}
 	return out, nil
-}
-
-func (s *Server) addEntry(j *job, req *api.ListEntry) (any, error) {
-	if !engine.CheckListName(j.path) {
-		return nil, refuseRoute
-	}
-	e := engine.ListEntry{List: j.path, Reason: req.Reason}
-	var number hashing.Number
-	var err error
-	if e.Subject, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
-		return nil, err
-	}
-	if req.Entry == "range" && number.Given() {
-		e.Subject = s.cfg.Hasher.Range(number)
-	}
-	var bad []api.FieldError
-	if req.Entry != "" && req.Entry != "number" && (req.Entry != "range" || !number.Given()) {
-		bad = append(bad, api.FieldError{Pointer: "/entry", Code: "unknown_value", Hint: "number, or range with a phone_number"})
-	}
-	if !engine.CheckCode(req.Reason) {
-		bad = append(bad, api.FieldError{Pointer: "/reason", Code: "format", Hint: "a short lower-case code"})
-	}
-	if req.ExpiresAt != "" {
-		t, err := time.Parse(time.RFC3339, req.ExpiresAt)
-		if err != nil {
-			bad = append(bad, api.FieldError{Pointer: "/expires_at", Code: "format", Hint: "RFC 3339, such as 2027-01-02T03:04:05Z"})
-		}
-		e.Expires = t.Unix()
-	}
-	if len(bad) > 0 {
-		return nil, invalid(bad...)
-	}
-	answer := api.ListAnswer{Added: 1}
-	j.remember(func() any { return answer })
-	return answer, s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
-}
-
-// pageSize is how many entries of a list a page has.
-const pageSize = 500
-
-func (s *Server) listEntries(c *gin.Context) {
-	var after hashing.Subject
-	if cursor := c.Query("cursor"); cursor != "" {
-		var err error
-		if after, err = s.cfg.Hasher.Token(cursor); err != nil {
-			s.refuse(c, invalid(api.FieldError{Pointer: "/cursor", Code: "format", Hint: "send it as it came in the page before"}))
-			return
-		}
-	}
-	entries, err := s.cfg.Engine.Entries(c.Request.Context(), c.Param("name"), after, pageSize)
-	if err != nil {
-		s.refuse(c, err)
-		return
-	}
-	page := api.ListPage{Entries: []api.ListEntry{}}
-	for _, e := range entries {
-		page.Entries = append(page.Entries, api.ListEntry{PhoneToken: e.Subject.Token(), Reason: e.Reason, ExpiresAt: timeText(e.Expires), AddedAt: timeText(e.Added)})
-	}
-	if len(entries) == pageSize {
-		page.Cursor = page.Entries[pageSize-1].PhoneToken
-	}
-	c.Data(http.StatusOK, "application/json", encode(page))
-}
-
-func (s *Server) removeEntry(c *gin.Context) {
-	subject, err := s.cfg.Hasher.Token(c.Query("token"))
-	if err != nil {
-		s.refuse(c, invalid(api.FieldError{Pointer: "/token", Code: "format", Hint: "the phone_token of the entry"}))
-		return
-	}
-	removed, err := s.cfg.Engine.RemoveEntry(c.Request.Context(), c.Param("name"), subject)
-	if err != nil {
-		s.refuse(c, err)
-		return
-	}
-	c.Data(http.StatusOK, "application/json", encode(api.RemoveAnswer{Removed: removed}))
 }

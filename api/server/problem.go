@@ -83,6 +83,6 @@ func invalid(fields ...api.FieldError) *refusal {
 // problem is the body of a refusal.
 func (r *refusal) problem(requestID string) api.Problem {
 	return api.Problem{
-		Type: "urn:ringfence:problem:" + r.code, Title: r.title, Status: r.status, Detail: r.detail, RequestID: requestID, Errors: r.fields,
+		Type: api.ProblemType(r.code), Title: r.title, Status: r.status, Detail: r.detail, RequestID: requestID, Errors: r.fields,
 	}
 }

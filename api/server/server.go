@@ -111,6 +111,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/links/unlink", call(s, s.unlink)},
 		{http.MethodPost, "/v1/numbers/lookup", call(s, s.lookup)},
 		{http.MethodPost, "/v1/numbers/release", call(s, s.release)},
+		{http.MethodGet, "/v1/lists", s.lists},
 		{http.MethodGet, "/v1/lists/:name/entries", s.listEntries},
 		{http.MethodPost, "/v1/lists/:name/entries", call(s, s.addEntry)},
 		{http.MethodDelete, "/v1/lists/:name/entries", s.removeEntry},
