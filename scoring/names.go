@@ -76,8 +76,9 @@ func TypeCode(name string) float64 {
 	return math.NaN()
 }
 
+// eventCode returns the slot value of an event; outcomes are none.
 func eventCode(name string) float64 {
-	if e, ok := ParseEvent(name); ok {
+	if e, ok := ParseEvent(name); ok && !e.Outcome() {
 		return float64(e)
 	}
 	return math.NaN()

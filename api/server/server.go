@@ -44,7 +44,7 @@ const (
 type Config struct {
 	Engine *engine.Engine
 	Hasher *hashing.Hasher
-	Log    *slog.Logger // access log (at debug level) and panics; nothing in it identifies anybody
+	Log    *slog.Logger // access log (at level info), failures and panics; nothing in it identifies anybody
 
 	// LateEvents returns how many events were too old for any window, for the
 	// metrics. It may be nil.
@@ -167,7 +167,7 @@ func (s *Server) observe(c *gin.Context) {
 		status := c.Writer.Status()
 		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
 		s.seconds.WithLabelValues(path).Observe(took.Seconds())
-		s.cfg.Log.Debug("request", "method", methodName(c.Request.Method), "route", path, "status", status,
+		s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
 			"duration", took, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID))
 	}()
 	c.Next()

@@ -102,29 +102,3 @@ func newKeys() *cobra.Command {
 	keys.AddCommand(initialise, list)
 	return keys
 }
-
-func newPolicy() *cobra.Command {
-	policy := &cobra.Command{Use: "policy", Short: "check and show policies"}
-	policy.AddCommand(
-		&cobra.Command{
-			Use: "lint FILE", Short: "report every problem of a policy file", Args: cobra.ExactArgs(1),
-			RunE: func(_ *cobra.Command, args []string) error {
-				if _, err := readPolicy(args[0]); err != nil {
-					return errors.Join(errNotMet, err)
-				}
-				return nil
-			},
-		},
-		&cobra.Command{
-			Use: "show [FILE]", Short: "print a policy, the embedded one without a file", Args: cobra.MaximumNArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				p, err := readPolicy(append(args, "")[0])
-				if err != nil {
-					return err
-				}
-				_, err = cmd.OutOrStdout().Write(p.Source())
-				return err
-			},
-		})
-	return policy
-}

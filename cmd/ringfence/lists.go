@@ -24,7 +24,7 @@ import (
 const importBatch = 1000
 
 func newLists() *cobra.Command {
-	lists := &cobra.Command{Use: "lists", Short: "put numbers on lists"}
+	lists := &cobra.Command{Use: "lists", Short: "put numbers on lists and take them off"}
 	var f dataFlags
 	var region string
 	var strict bool
@@ -55,7 +55,7 @@ func newLists() *cobra.Command {
 	f.add(load)
 	load.Flags().StringVar(&region, "region", "", "default region of numbers without a country code")
 	load.Flags().BoolVar(&strict, "strict", false, "exit 3 when any number was refused")
-	lists.AddCommand(load)
+	lists.AddCommand(load, newListsLs(), newListsRm())
 	return lists
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringfence/ringfence/engine"
-	"github.com/ringfence/ringfence/scoring"
 )
 
 // Exit codes.
@@ -23,6 +22,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitNotMet      = 3
+	exitUnreachable = 4
 	exitStore       = 5
 	exitInterrupted = 130
 )
@@ -47,7 +47,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
-	root.AddCommand(newServe(), newKeys(), newPolicy(), newLists(), newReplay(), newDemo(), newVersion())
+	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(), newDoctor(), newVersion())
+	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)
 	return report(root.ExecuteContext(ctx), stderr)
 }
@@ -83,8 +85,12 @@ func quietArgs(cmd *cobra.Command) {
 	}
 }
 
-// errNotMet ends a command whose check found something.
-var errNotMet = errors.New("the check is not met")
+var (
+	// errNotMet ends a command whose check found something.
+	errNotMet = errors.New("the check is not met")
+	// errUnreachable is no answer from a server.
+	errUnreachable = errors.New("no server answers")
+)
 
 // hints says how to put right what an error reports.
 var hints = []struct {
@@ -92,14 +98,16 @@ var hints = []struct {
 	code int
 	hint string
 }{
+	{context.Canceled, exitInterrupted, ""},
 	{errNotMet, exitNotMet, ""},
+	{errUnreachable, exitUnreachable, "start it with: ringfence serve --init, or name its address with --server"},
+	{errOpenKeyring, exitFailed, "take the rights of others away: chmod 600 on the keyring file"},
 	{engine.ErrLocked, exitStore, "stop the other ringfence, or name another folder with --data"},
 	{engine.ErrWrongKeyring, exitStore, "use the keyring that the folder was made with; without it, what was counted cannot be read"},
 	{engine.ErrNewerFormat, exitStore, "use the version of ringfence that wrote it, or a newer one"},
 	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
 	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
 	{os.ErrNotExist, exitFailed, "check the path, or begin with: ringfence serve --init"},
-	{context.Canceled, exitInterrupted, ""},
 }
 
 // report prints an error with its hint and returns the exit code.
@@ -108,20 +116,39 @@ func report(err error, stderr io.Writer) int {
 		return exitOK
 	}
 	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
+	code, hint := hintFor(err)
+	if hint != "" {
+		_, _ = fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	return code
+}
+
+// hintFor returns the exit code of an error, and how to put it right.
+func hintFor(err error) (code int, hint string) {
 	for _, h := range hints {
 		if errors.Is(err, h.err) {
-			if h.hint != "" {
-				_, _ = fmt.Fprintf(stderr, "hint: %s\n", h.hint)
-			}
-			return h.code
+			return h.code, h.hint
 		}
 	}
 	var bad *usageError
 	if errors.As(err, &bad) {
-		_, _ = fmt.Fprintln(stderr, "hint: see ringfence --help")
-		return exitUsage
+		return exitUsage, "see ringfence --help"
 	}
-	return exitFailed
+	return exitFailed, ""
+}
+
+// newHelp replaces cobra's help command, which repeats what was typed.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "help about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage("there is no such command")
+			}
+			return cmd.Help()
+		},
+	}
 }
 
 func newVersion() *cobra.Command {
@@ -136,19 +163,3 @@ func newVersion() *cobra.Command {
 
 // version is set by the linker in releases.
 var version = "devel"
-
-// readPolicy compiles a policy file, or the embedded policy for "".
-func readPolicy(path string) (*scoring.Policy, error) {
-	if path == "" {
-		return scoring.Default(), nil
-	}
-	doc, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	p, err := scoring.Compile(doc)
-	if err != nil {
-		return nil, fmt.Errorf("policy %s:\n%w", path, err)
-	}
-	return p, nil
-}

@@ -23,7 +23,7 @@ type serveFlags struct {
 	addr   string
 	init   bool
 	policy string
-	debug  bool
+	quiet  bool
 }
 
 func newServe() *cobra.Command {
@@ -36,7 +36,7 @@ func newServe() *cobra.Command {
 	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
 	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
-	cmd.Flags().BoolVar(&f.debug, "debug", false, "log every request")
+	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
 	return cmd
 }
 
@@ -50,8 +50,8 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return err
 	}
 	level := slog.LevelInfo
-	if f.debug {
-		level = slog.LevelDebug
+	if f.quiet {
+		level = slog.LevelWarn
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
 	store, hasher, err := f.open(f.init, log)

@@ -39,7 +39,7 @@ type process struct {
 
 func start(t *testing.T, data string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "serve", "--init", "--debug", "--addr", "127.0.0.1:0", "--data", data)} //nolint:gosec // this test binary
+	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "serve", "--init", "--addr", "127.0.0.1:0", "--data", data)} //nolint:gosec // this test binary
 	p.cmd.Env = append(os.Environ(), "RINGFENCE_TEST_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

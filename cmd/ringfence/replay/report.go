@@ -97,17 +97,17 @@ func (r *Report) WriteAccount(w io.Writer) error {
 }
 
 func (r *Report) account(p *printer) {
-	p.f("lines\t%d\t\n", r.Lines)
-	p.f("events assessed\t%d\t\n", r.Events)
-	p.f("  without a number\t%d\t\n", r.NoNumber)
-	p.f("  with an invalid number\t%d\t\n", sum(r.Invalid))
+	p.f("lines\t%d\n", r.Lines)
+	p.f("events assessed\t%d\n", r.Events)
+	p.f("  without a number\t%d\n", r.NoNumber)
+	p.f("  with an invalid number\t%d\n", sum(r.Invalid))
 	p.causes(r.Invalid)
-	p.f("outcomes\t%d\t\n", r.Outcomes)
-	p.f("labels\t%d\t\n", r.Labels)
+	p.f("outcomes\t%d\n", r.Outcomes)
+	p.f("labels\t%d\n", r.Labels)
 	if r.UnusedLabels > 0 {
-		p.f("  for no event\t%d\t\n", r.UnusedLabels)
+		p.f("  for no event\t%d\n", r.UnusedLabels)
 	}
-	p.f("refused\t%d\t\n", sum(r.Refused))
+	p.f("refused\t%d\n", sum(r.Refused))
 	p.causes(r.Refused)
 }
 
@@ -166,6 +166,6 @@ func (p *printer) table(flags uint, fill func()) {
 
 func (p *printer) causes(counts map[string]int) {
 	for _, cause := range slices.Sorted(maps.Keys(counts)) {
-		p.f("%s\t%d\t\n", cause, counts[cause])
+		p.f("    %s\t%d\n", cause, counts[cause])
 	}
 }
