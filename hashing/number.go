@@ -95,21 +95,33 @@ func Parse(raw, defaultRegion string) (Number, error) {
 		return Number{}, ErrEmpty
 	case len(raw) > MaxNumberSize:
 		return Number{}, ErrTooLong
-	case !lettersInPlace.MatchString(raw):
+	case hasLetters(raw) && !lettersInPlace.MatchString(raw):
 		return Number{}, ErrLetters
 	}
 	parsed, err := phonenumbers.Parse(raw, defaultRegion)
 	if err != nil {
 		return Number{}, translate(err)
 	}
-	if !phonenumbers.IsValidNumber(parsed) {
+	// A number is valid for the library when it has a type: IsValidNumber would look for it twice more.
+	kind := phonenumbers.GetNumberType(parsed)
+	if kind == phonenumbers.UNKNOWN {
 		return Number{}, ErrNotInUse
 	}
 	return Number{hide(number{
 		digits: phonenumbers.Format(parsed, phonenumbers.E164)[1:],
 		region: phonenumbers.GetRegionCodeForNumber(parsed),
-		kind:   int(phonenumbers.GetNumberType(parsed)),
+		kind:   int(kind),
 	})}, nil
+}
+
+// hasLetters reports whether lettersInPlace can say anything but yes.
+func hasLetters(raw string) bool {
+	for i := range len(raw) {
+		if raw[i] >= 'A' { // ASCII letters, a few signs, and all of Unicode
+			return true
+		}
+	}
+	return false
 }
 
 // translate drops the library's error, which may hold the input.

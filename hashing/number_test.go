@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nyaruka/phonenumbers/v2"
 )
 
 // dataFile opens a file of the real data that lies beside the checkout. Without it
@@ -235,5 +237,38 @@ func BenchmarkParse(b *testing.B) {
 		if _, err := Parse("+1 202 555 0143", ""); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestValidMeansThatItHasAType holds what Parse relies on, for numbers near
+// those that every region gives as examples.
+func TestValidMeansThatItHasAType(t *testing.T) {
+	checked, valid := 0, 0
+	for region := range phonenumbers.GetSupportedRegions() {
+		example := phonenumbers.GetExampleNumber(region)
+		if example == nil {
+			continue
+		}
+		text := []byte(phonenumbers.Format(example, phonenumbers.E164))
+		for at := 1; at < len(text); at++ {
+			was := text[at]
+			for digit := byte('0'); digit <= '9'; digit++ {
+				text[at] = digit
+				n, err := phonenumbers.Parse(string(text), "")
+				_, got := Parse(string(text), "")
+				want := err == nil && phonenumbers.IsValidNumber(n)
+				if (got == nil) != want {
+					t.Errorf("an example of %s with another digit at %d: %v, the library says %v", region, at, got, want)
+				}
+				checked++
+				if want {
+					valid++
+				}
+			}
+			text[at] = was
+		}
+	}
+	if checked < 10_000 || valid < 5_000 || valid == checked {
+		t.Errorf("%d numbers looked at, %d of them valid", checked, valid)
 	}
 }
