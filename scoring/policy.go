@@ -32,6 +32,7 @@ type Policy struct {
 	name       string
 	source     []byte
 	signals    []Signal
+	order      []int    // of signals, by name
 	lists      []string // named lists that rules ask about
 	listCodes  []string // the reason of each when no rule of that code fired
 	slots      []string // names, by slot
@@ -66,6 +67,10 @@ func (p *Policy) Digest() [32]byte { return sha256.Sum256(p.source) }
 // Signals returns what has to be measured. The first belongs into slot
 // SlotSignals, and so on. Do not change it.
 func (p *Policy) Signals() []Signal { return p.signals }
+
+// SignalOrder returns the positions of Signals in the order of their names. Do not
+// change it.
+func (p *Policy) SignalOrder() []int { return p.order }
 
 // Lists returns the named lists that rules ask about, besides deny and allow.
 // Their slots, 1 for a hit and 0 for none, follow those of the signals.
@@ -126,7 +131,17 @@ func Compile(doc []byte) (*Policy, error) {
 		return nil, err
 	}
 	c.placeLists()
+	c.p.order = byName(c.p.signals)
 	return c.p, nil
+}
+
+func byName(signals []Signal) []int {
+	order := make([]int, len(signals))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(signals[a].Name, signals[b].Name) })
+	return order
 }
 
 // parse reads the YAML, of which it takes only one plain document.

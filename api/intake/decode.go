@@ -33,11 +33,21 @@ type NotJSON struct{ Offset int64 } // in bytes
 // Error says where, and quotes nothing.
 func (e *NotJSON) Error() string { return fmt.Sprintf("it stops being JSON at byte %d", e.Offset) }
 
-// Decode reads one JSON object into the struct that into points to. It returns
+// Decode reads one JSON object into the struct that into points to, emptied before. It returns
 // a *NotJSON, or Fields with every field that is unknown, given twice or of the wrong
 // type. Names are case-sensitive; null is no value. Nothing of the input is in what it
 // returns: not even the name of an unknown field.
 func Decode(text []byte, into any) error {
+	s, v := shapeOf(into), reflect.ValueOf(into).Elem()
+	if plain(text, s, v) {
+		return nil
+	}
+	v.SetZero()
+	return decode(text, s, v)
+}
+
+// decode reads an object and says everything that is wrong with it.
+func decode(text []byte, s *shape, into reflect.Value) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	first, err := d.Token()
 	if err != nil {
@@ -46,7 +56,7 @@ func Decode(text []byte, into any) error {
 	if first != json.Delim('{') {
 		return Fields{{Code: "wrong_type", Hint: "send a JSON object"}}
 	}
-	o := object{shape: shapeOf(into), into: reflect.ValueOf(into).Elem()}
+	o := object{shape: s, into: into}
 	for d.More() {
 		if err := o.member(d); err != nil {
 			return err
@@ -93,7 +103,7 @@ func (o *object) member(d *json.Decoder) error {
 	case o.seen&at.bit != 0:
 		o.bad = append(o.bad, api.FieldError{Pointer: "/" + name, Code: "duplicate", Hint: "give it once"})
 	case string(raw) == "null" || json.Unmarshal(raw, field.Addr().Interface()) != nil:
-		o.bad = append(o.bad, api.FieldError{Pointer: "/" + name, Code: "wrong_type", Hint: "this has to be a " + at.kind})
+		o.bad = append(o.bad, api.FieldError{Pointer: "/" + name, Code: "wrong_type", Hint: "this has to be a " + at.of.String()})
 	}
 	o.seen |= at.bit
 	return nil
@@ -109,9 +119,10 @@ type shape struct {
 
 // place is where a field is.
 type place struct {
-	index []int
-	bit   uint64
-	kind  string // in words
+	index   []int
+	bit     uint64
+	of      reflect.Kind // of the value, behind the pointer
+	pointer bool
 }
 
 var shapes sync.Map // from reflect.Type to *shape
@@ -134,11 +145,11 @@ func newShape(t reflect.Type) *shape {
 		if name == "" || name == "-" {
 			continue
 		}
-		of := f.Type
-		if of.Kind() == reflect.Pointer {
-			of = of.Elem()
+		p := place{index: f.Index, bit: 1 << len(names), of: f.Type.Kind(), pointer: f.Type.Kind() == reflect.Pointer}
+		if p.pointer {
+			p.of = f.Type.Elem().Kind()
 		}
-		s.fields[name] = place{index: f.Index, bit: 1 << len(names), kind: of.Kind().String()}
+		s.fields[name] = p
 		names = append(names, name)
 	}
 	slices.Sort(names)

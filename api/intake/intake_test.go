@@ -3,6 +3,7 @@ package intake
 import (
 	"crypto/rand"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,40 @@ func FuzzDecode(f *testing.F) {
 			if err := Decode(text, &req); err != nil && strings.Contains(err.Error(), "2025550143") {
 				t.Errorf("the error repeats what was sent: %v", err)
 			}
+			sameReading(t, text)
 		}
 	})
+}
+
+// sameReading holds that the short way reads what the long way reads, or nothing.
+func sameReading(t *testing.T, text []byte) {
+	t.Helper()
+	var short, long api.AssessmentRequest
+	s := shapeOf(&short)
+	if !plain(text, s, reflect.ValueOf(&short).Elem()) {
+		return
+	}
+	if err := decode(text, s, reflect.ValueOf(&long).Elem()); err != nil || short != long {
+		t.Errorf("read in two ways: %v", err)
+	}
+}
+
+func TestPlainReadsWhatCallersSend(t *testing.T) {
+	text := []byte(" {\"phone_number\" : \"+1 202 555 0143\",\n\"event\":\"signup\",\"verified\":true, \"account_id\":\"\u00e9\"} ")
+	var req api.AssessmentRequest
+	if !plain(text, shapeOf(&req), reflect.ValueOf(&req).Elem()) || !req.Verified || req.AccountID != "\u00e9" || req.PhoneNumber != "+1 202 555 0143" {
+		t.Error("the usual object is not read the short way")
+	}
+	sameReading(t, text)
+}
+
+func BenchmarkDecode(b *testing.B) {
+	text := []byte(`{"phone_number":"+1 202 555 0143","event":"signup","account_id":"u_81","ip":"203.0.113.7","device_id":"d_5"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		var req api.AssessmentRequest
+		if err := Decode(text, &req); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

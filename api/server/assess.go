@@ -1,14 +1,11 @@
 package server
 
 import (
-	"math"
 	"time"
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
-	"github.com/ringfence/ringfence/hashing"
-	"github.com/ringfence/ringfence/scoring"
 )
 
 func (s *Server) assess(j *job, req *api.AssessmentRequest) (any, error) {
@@ -21,52 +18,15 @@ func (s *Server) assess(j *job, req *api.AssessmentRequest) (any, error) {
 		if err := s.cfg.Engine.Peek(j.ctx, ev, a); err != nil {
 			return nil, err
 		}
-		return wireAssessment(a, number), nil
+		return assessment{a, number}, nil
 	}
 	ev.Once = j.once
-	j.remember(func() any { return wireAssessment(a, number) })
+	answer := assessment{a, number}
+	j.remember(func() any { return answer })
 	if err := s.cfg.Engine.Assess(j.ctx, ev, a); err != nil {
 		return nil, err
 	}
-	return wireAssessment(a, number), nil
-}
-
-func wireAssessment(a *engine.Assessment, number hashing.Number) *api.Assessment {
-	out := &api.Assessment{
-		PhoneToken: a.Phone.Token(), Decision: a.Decision.String(), Score: a.Score,
-		Reasons: []api.Reason{}, PublicMessage: scoring.PublicMessage(a.Decision), Signals: map[string]float64{},
-		FirstSeen: timeText(a.FirstSeen), Policy: api.Policy{Name: a.Policy.Name(), Version: a.Version},
-		Holdout: a.Holdout, Degraded: append([]string{}, a.Degraded...),
-	}
-	if a.ID.Given() {
-		out.AssessmentID = a.ID.String()
-	}
-	for _, r := range a.Reasons {
-		out.Reasons = append(out.Reasons, api.Reason{
-			Code: r.Code, Points: r.Points, Observed: known64(r.Observed), Limit: known64(r.Limit), Window: scoring.FormatWindow(r.Window),
-		})
-	}
-	for i, signal := range a.Policy.Signals() {
-		if v := a.Values[scoring.SlotSignals+i]; !math.IsNaN(v) {
-			out.Signals[signal.Name] = v
-		}
-	}
-	if a.Number.Given {
-		out.Number = &api.Number{Valid: a.Number.Valid, Region: a.Number.Region, Type: a.Number.Type, CanReceiveSMS: number.CanReceiveSMS()}
-	}
-	if a.Phone.Given() {
-		accounts := wireAccounts(a.Links, a.MaxLinks)
-		out.Accounts = &accounts
-	}
-	return out
-}
-
-// known64 leaves an unknown value out of an answer.
-func known64(v float64) *float64 {
-	if math.IsNaN(v) {
-		return nil
-	}
-	return &v
+	return answer, nil
 }
 
 func wireAccounts(l engine.Links, most int) api.Accounts {
