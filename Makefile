@@ -1,4 +1,8 @@
-.PHONY: build run test race vet bench fuzz
+.PHONY: build run test race vet lint bench bench-run bench-gate bench-baseline demo fuzz
+
+GOLANGCI := 2.15.0
+TOOLS := $(CURDIR)/.tools
+HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./bench
 
 # Everything that has to pass.
 test: vet
@@ -11,6 +15,14 @@ vet:
 	test -z "$$(gofmt -l .)"
 	go vet ./...
 
+# The linter is built from source once, at a fixed version.
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI)
+	$< run ./...
+
+$(TOOLS)/golangci-lint-$(GOLANGCI):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI)
+	mv $(TOOLS)/golangci-lint $@
+
 # bin/ringfence
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/ringfence ./cmd/ringfence
@@ -19,9 +31,25 @@ build:
 run: build
 	bin/ringfence serve --init
 
+# What the embedded policy makes of made-up traffic.
+demo: build
+	bin/ringfence demo
+
 # Every benchmark, with allocations.
 bench:
-	go test -run xxx -bench . -benchmem ./hashing ./engine/window ./scoring ./bench
+	go test -run xxx -bench . -benchmem $(HOT)
+
+# What the hot path allocates, against what it did.
+bench-gate:
+	@$(MAKE) -s bench-run > .bench.txt
+	go run ./bench/gate bench/baseline.txt < .bench.txt
+
+bench-baseline:
+	@$(MAKE) -s bench-run > .bench.txt
+	go run ./bench/gate -update bench/baseline.txt < .bench.txt
+
+bench-run:
+	go test -run xxx -bench . -benchmem -benchtime 5000x -count 2 $(HOT)
 
 # Every fuzz target, half a minute each.
 fuzz:

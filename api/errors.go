@@ -38,7 +38,7 @@ func (e *Error) Error() string {
 
 // Is compares the types of problems.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // Is is called for one error of the chain
+	t, ok := target.(*Error)
 	return ok && t.Type == e.Type
 }
 

@@ -51,10 +51,23 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
+// BenchmarkFloor is the same traffic to a handler that does nothing: what the
+// machine, net/http and the clients leave for the rest.
+func BenchmarkFloor(b *testing.B) {
+	load(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = w.Write([]byte("{}\n"))
+	}))
+}
+
 // BenchmarkHTTP is durable assessments over 64 connections on loopback. What it
 // reports per second includes the work of the clients, which share the machine.
-func BenchmarkHTTP(b *testing.B) {
-	h := httptest.NewServer(newServer(b).Handler())
+func BenchmarkHTTP(b *testing.B) { load(b, newServer(b).Handler()) }
+
+// load sends assessments to a handler over 64 connections.
+func load(b *testing.B, handler http.Handler) {
+	b.Helper()
+	h := httptest.NewServer(handler)
 	defer h.Close()
 	address := h.Listener.Addr().String()
 	numbers := digits()
@@ -76,7 +89,7 @@ func BenchmarkHTTP(b *testing.B) {
 			}
 		}
 	})
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "assessments/s")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "answers/s")
 }
 
 // client is the least that can send requests and read answers.

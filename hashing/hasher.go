@@ -67,7 +67,7 @@ func newMAC(key []byte) *mac {
 // digest returns the first 16 bytes of the code of a text behind a prefix of at most
 // MaxNumberSize bytes.
 func (m *mac) digest(prefix []byte, text string) (d [IDSize]byte) {
-	st := m.pool.Get().(*macState) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	st := m.pool.Get().(*macState) //nolint:forcetypeassert // the pool holds nothing else
 	st.hash.Reset()
 	st.hash.Write(st.in[:copy(st.in[:], prefix)])
 	for len(text) > 0 {

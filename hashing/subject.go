@@ -1,5 +1,7 @@
 package hashing
 
+import "encoding/binary"
+
 // Kind says what a pseudonym stands for. The values are part of the store
 // format: they never change and never get reused.
 type Kind uint8
@@ -58,7 +60,7 @@ func (s Subject) Given() bool { return s.Kind != 0 }
 
 // Append appends the SubjectSize bytes of s as a store key to dst.
 func (s Subject) Append(dst []byte) []byte {
-	dst = append(dst, byte(s.Kind), byte(s.Key>>8), byte(s.Key))
+	dst = binary.BigEndian.AppendUint16(append(dst, byte(s.Kind)), uint16(s.Key))
 	return append(dst, s.ID[:]...)
 }
 

@@ -293,7 +293,7 @@ func compare(t []term, holds func(x, y float64) bool) closure {
 	return func(v []float64) float64 {
 		a, b := x(v), y(v)
 		switch {
-		case a != a || b != b: //nolint:staticcheck // NaN
+		case a != a || b != b:
 			return math.NaN()
 		case holds(a, b):
 			return 1

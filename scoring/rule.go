@@ -109,7 +109,7 @@ func (r *rule) apply(values []float64, out *Assessment) (unknown bool) {
 		if fires == 1 {
 			out.Reasons = append(out.Reasons, Reason{Code: r.code, Points: r.points, Observed: math.NaN(), Limit: math.NaN()})
 		}
-		return fires != fires //nolint:staticcheck // NaN
+		return fires != fires
 	}
 	v := values[r.slot]
 	for _, s := range slices.Backward(r.steps) {
@@ -118,5 +118,5 @@ func (r *rule) apply(values []float64, out *Assessment) (unknown bool) {
 			break
 		}
 	}
-	return v != v //nolint:staticcheck // NaN
+	return v != v
 }

@@ -92,7 +92,7 @@ func (o *object) member(d *json.Decoder) error {
 	if err := d.Decode(&raw); err != nil {
 		return notJSON(d)
 	}
-	name := key.(string) //nolint:errcheck,forcetypeassert // a key is a string
+	name := key.(string) //nolint:forcetypeassert // a key is a string
 	at, known := o.fields[name]
 	if !known {
 		o.bad = append(o.bad, api.FieldError{Code: "unknown_field", Hint: "known are: " + o.names})
@@ -130,10 +130,10 @@ var shapes sync.Map // from reflect.Type to *shape
 func shapeOf(into any) *shape {
 	t := reflect.TypeOf(into).Elem()
 	if s, ok := shapes.Load(t); ok {
-		return s.(*shape) //nolint:errcheck,forcetypeassert // nothing else is stored
+		return s.(*shape) //nolint:forcetypeassert // nothing else is stored
 	}
 	s, _ := shapes.LoadOrStore(t, newShape(t))
-	return s.(*shape) //nolint:errcheck,forcetypeassert // nothing else is stored
+	return s.(*shape) //nolint:forcetypeassert // nothing else is stored
 }
 
 // newShape looks at a struct of at most 64 fields, embedded ones included.

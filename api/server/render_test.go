@@ -66,7 +66,7 @@ func TestAssessmentsAreWrittenAsTheirType(t *testing.T) {
 	policy := scoring.Default()
 	for range 2000 {
 		a := assessment{Assessment: &engine.Assessment{Policy: policy, Version: random.Uint32()}}
-		a.Decision, a.Score = scoring.Decision(1+random.IntN(4)), random.IntN(101) //nolint:gosec // four decisions
+		a.Decision, a.Score = scoring.Decision(1+random.IntN(4)), random.IntN(101)
 		for range policy.Slots() {
 			a.Values = append(a.Values, value())
 		}
@@ -74,7 +74,7 @@ func TestAssessmentsAreWrittenAsTheirType(t *testing.T) {
 			a.ID = record.NewEventID(record.Seq(random.Uint64()), random.Uint64())
 		}
 		if some() {
-			a.Phone = hashing.Subject{Kind: hashing.Phone, Key: 1, ID: [16]byte{1, byte(random.IntN(256))}} //nolint:gosec // a byte
+			a.Phone = hashing.Subject{Kind: hashing.Phone, Key: 1, ID: [16]byte{1, byte(random.IntN(256))}}
 			a.Links, a.MaxLinks, a.FirstSeen = engine.Links{Count: random.IntN(5), Linked: some()}, random.IntN(4), 1_700_000_000
 		}
 		if some() {

@@ -109,7 +109,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("in order: %v", r)
 	}
 	keyring := filepath.Join(data, "keyring.json")
-	if err := os.Chmod(keyring, 0o644); err != nil { //nolint:gosec // what the doctor should find
+	if err := os.Chmod(keyring, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if r := doctor(); r.code != exitNotMet || !strings.Contains(r.out, "chmod 600") {

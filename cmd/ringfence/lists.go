@@ -119,7 +119,7 @@ func (i *listImport) object(ctx context.Context, b *bufio.Reader) error {
 		if err = d.Decode(&value); err != nil {
 			break
 		}
-		if err := i.add(ctx, key.(string)); err != nil { //nolint:errcheck,forcetypeassert // a key is a string
+		if err := i.add(ctx, key.(string)); err != nil { //nolint:forcetypeassert // a key is a string
 			return err
 		}
 	}

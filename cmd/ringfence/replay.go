@@ -182,7 +182,7 @@ func openScratch(seed uint64) (*pebblestore.Store, *hashing.Hasher, error) {
 // below zero when nobody knows.
 func newBar(stderr io.Writer, what string, all int64) *progressbar.ProgressBar {
 	file, ok := stderr.(*os.File)
-	shown := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file descriptor
+	shown := ok && term.IsTerminal(int(file.Fd()))
 	return progressbar.NewOptions64(all,
 		progressbar.OptionSetWriter(stderr), progressbar.OptionSetVisibility(shown),
 		progressbar.OptionSetDescription(what), progressbar.OptionThrottle(100*time.Millisecond),

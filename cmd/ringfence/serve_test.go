@@ -39,7 +39,7 @@ type process struct {
 
 func start(t *testing.T, data string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "serve", "--init", "--addr", "127.0.0.1:0", "--data", data)} //nolint:gosec // this test binary
+	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "serve", "--init", "--addr", "127.0.0.1:0", "--data", data)}
 	p.cmd.Env = append(os.Environ(), "RINGFENCE_TEST_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -125,7 +125,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	if err := p.post(t, "/v1/numbers/lookup", `{"phone_number":"+12025550143"}`, &profile); err != nil {
 		t.Fatal(err)
 	}
-	total := int64(profile.Velocity[0].Total) //nolint:gosec // a small number
+	total := int64(profile.Velocity[0].Total)
 	if total < acknowledged.Load() || total > sent.Load() {
 		t.Errorf("%d events were answered, %d sent, %d are counted", acknowledged.Load(), sent.Load(), total)
 	}
@@ -146,7 +146,7 @@ func scan(t *testing.T, dir string, planted ...string) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		b, err := os.ReadFile(path) //nolint:gosec // below the test's folder
+		b, err := os.ReadFile(path)
 		bytesRead += len(b)
 		for _, text := range planted {
 			if bytes.Contains(b, []byte(text)) {

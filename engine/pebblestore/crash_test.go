@@ -43,7 +43,7 @@ func TestPowerCut(t *testing.T) {
 		}
 		<-enough
 		safe := acknowledged.Load()
-		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: rand.New(rand.NewPCG(uint64(keep), 1))}) //nolint:gosec // a test
+		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: rand.New(rand.NewPCG(uint64(keep), 1))})
 		stop.Store(true)
 		wg.Wait()
 		if err := s.Close(); err != nil {
@@ -82,7 +82,7 @@ func recovered(t *testing.T, fs vfs.FS) (counted, logged int64) {
 		if r == nil {
 			continue
 		}
-		total := int64(r.Total(scoring.Signup)) //nolint:gosec // a small number
+		total := int64(r.Total(scoring.Signup))
 		if counted != 0 && total != counted {
 			t.Errorf("subject %d was torn off: %d, another one %d", kind, total, counted)
 		}

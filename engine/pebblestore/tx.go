@@ -33,7 +33,7 @@ func (s *Store) begin(ctx context.Context, subjects ...hashing.Subject) (*tx, er
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
-	t := s.txs.Get().(*tx) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	t := s.txs.Get().(*tx) //nolint:forcetypeassert // the pool holds nothing else
 	t.locked = stripesOf(t.locked, subjects...)
 	for _, i := range t.locked {
 		s.stripes[i].mu.Lock()
@@ -175,6 +175,8 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 	t.failOn(t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync))
 	t.written = t.written[:0]
 	t.unlock()
+	t.s.waiting.Add(1)
+	defer t.s.waiting.Add(-1)
 	t.failOn(t.batch.SyncWait())
 	return nil
 }
@@ -194,7 +196,7 @@ func (t *tx) observe(ev *engine.Event, seq record.Seq) {
 		placed := true
 		for kind, r := range t.seen.Records {
 			if r != nil {
-				placed = r.Apply(hashing.Kind(kind), &mark) && placed //nolint:gosec // below hashing.Kinds
+				placed = r.Apply(hashing.Kind(kind), &mark) && placed
 			}
 		}
 		if !placed && seq != 0 {

@@ -156,7 +156,7 @@ func (r *Record) Label(ev scoring.Event, n int) {
 			b = append(b, make([]byte, 8)...)
 		}
 		tally := max(int64(binary.BigEndian.Uint32(b[at:]))+int64(n), 0)
-		binary.BigEndian.PutUint32(b[at:], uint32(min(tally, 1<<32-1))) //nolint:gosec // bounded on both sides
+		binary.BigEndian.PutUint32(b[at:], uint32(min(tally, 1<<32-1)))
 		if binary.BigEndian.Uint64(b) == 0 {
 			return b[:0]
 		}

@@ -97,7 +97,7 @@ func (e *Entry) Append(dst []byte) []byte {
 	}
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Prev))
 	dst = binary.AppendUvarint(dst, uint64(e.Generation))
-	dst = append(dst, byte(e.Verdict), byte(e.Score))
+	dst = append(dst, byte(e.Verdict), byte(e.Score)) //nolint:gosec // 0 to 100
 	dst = binary.AppendUvarint(dst, uint64(e.Policy))
 	dst = binary.AppendUvarint(dst, uint64(len(e.Values)))
 	for _, v := range e.Values {
@@ -150,7 +150,7 @@ func (e *Entry) appendOutcomes(dst []byte) []byte {
 		dst[n]++
 		dst = append(dst, byte(o.Kind))
 		dst = binary.AppendVarint(dst, o.Time)
-		dst = append(dst, byte(len(o.Source)))
+		dst = append(dst, byte(len(o.Source))) //nolint:gosec // at most 64: engine.CheckCode
 		dst = append(dst, o.Source...)
 	}
 	return dst
@@ -261,7 +261,7 @@ func (d *decoder) subjects(all *hashing.Subjects) {
 		}
 		if b := d.bytes(2 + hashing.IDSize); b != nil {
 			all[kind] = hashing.Subject{
-				Kind: hashing.Kind(kind), //nolint:gosec // below hashing.Kinds
+				Kind: hashing.Kind(kind),
 				Key:  hashing.KeyID(binary.BigEndian.Uint16(b)),
 				ID:   [hashing.IDSize]byte(b[2:]),
 			}

@@ -14,7 +14,7 @@ type Time = window.Time
 
 // TimeOf returns the Time of unix seconds, at least 1 and at most the year 2156.
 func TimeOf(unix int64) Time {
-	return Time(min(max(unix-window.Epoch, 1), math.MaxUint32)) //nolint:gosec // bounded on both sides
+	return Time(min(max(unix-window.Epoch, 1), math.MaxUint32))
 }
 
 // unix is the inverse of TimeOf, and 0 for never.

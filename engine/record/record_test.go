@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -90,7 +91,7 @@ func TestTypesHaveCodes(t *testing.T) {
 	seen := map[float64]bool{}
 	for _, name := range hashing.Types() {
 		code := scoring.TypeCode(name)
-		if code != code || seen[code] { //nolint:staticcheck // NaN
+		if code != code || seen[code] {
 			t.Errorf("%s has no code of its own", name)
 		}
 		seen[code] = true
@@ -142,7 +143,7 @@ func FuzzLoad(f *testing.F) {
 		m := NewMark(scoring.Signup, 1000+i, 1000+i, Seq(i), &all, "GB")
 		r.Apply(hashing.Phone, &m)
 		r.Link(hashing.LinkTag{byte(i)}, 1000, 3)
-		r.SetList(uint16(i%4), int64(i)) //nolint:gosec // small numbers
+		r.SetList(uint16(i%4), int64(i))
 		f.Add(bytes.Clone(r.Bytes()))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -165,4 +166,37 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("after release: %v", err)
 		}
 	})
+}
+
+// BenchmarkRecord is what an event does to each of its subjects: load, count,
+// and hand back, for a phone that has seen a hundred.
+func BenchmarkRecord(b *testing.B) {
+	var r Record
+	if err := r.Load(nil); err != nil {
+		b.Fatal(err)
+	}
+	subjects := hashing.Subjects{}
+	subjects[hashing.Phone] = hashing.Subject{Kind: hashing.Phone, Key: 1, ID: [16]byte{1}}
+	apply := func(i int) {
+		account := hashing.Subject{Kind: hashing.Account, Key: 1}
+		binary.BigEndian.PutUint32(account.ID[12:], uint32(i)*2654435761) // spread, as pseudonyms are
+		subjects[hashing.Account] = account
+		at := Time(1000 + i)
+		mark := NewMark(scoring.Signup, at, at, Seq(i+1), &subjects, "US")
+		r.Apply(hashing.Phone, &mark)
+	}
+	for i := range 100 {
+		apply(i)
+	}
+	stored := append([]byte(nil), r.Bytes()...)
+	b.ReportAllocs()
+	i := 100
+	for b.Loop() {
+		if err := r.Load(stored); err != nil {
+			b.Fatal(err)
+		}
+		apply(i)
+		i++
+		stored = append(stored[:0], r.Bytes()...)
+	}
 }

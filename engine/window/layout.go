@@ -113,7 +113,7 @@ func (s shape) timeAt(b []byte, at int) Time {
 func (s shape) newer(b []byte, at, n int, t Time) int {
 	lo, hi := 0, n
 	for lo < hi {
-		mid := int(uint(lo+hi) >> 1) //nolint:gosec // small numbers
+		mid := int(uint(lo+hi) >> 1)
 		if s.timeAt(b, at+mid*s.entry) > t {
 			hi = mid
 		} else {

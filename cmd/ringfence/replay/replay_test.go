@@ -395,7 +395,7 @@ func countAfter(times []time.Time, after time.Time) float64 {
 // realFile opens a file of real data, which lies beside the checkout.
 func realFile(t *testing.T, name string) io.Reader {
 	t.Helper()
-	file, err := os.Open(filepath.Join("..", "..", "..", "..", "shared", "data", name)) //nolint:gosec // a constant
+	file, err := os.Open(filepath.Join("..", "..", "..", "..", "shared", "data", name))
 	if errors.Is(err, os.ErrNotExist) && os.Getenv("CI") != "true" {
 		t.Skipf("SKIPPED: the data file %s is not beside the checkout", name)
 	}

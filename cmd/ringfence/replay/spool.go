@@ -162,7 +162,7 @@ func (m *merge) advance(r *run) error {
 func (m *merge) Len() int           { return len(m.runs) }
 func (m *merge) Less(i, j int) bool { return m.order(m.runs[i].head, m.runs[j].head) < 0 }
 func (m *merge) Swap(i, j int)      { m.runs[i], m.runs[j] = m.runs[j], m.runs[i] }
-func (m *merge) Push(x any)         { m.runs = append(m.runs, x.(*run)) } //nolint:errcheck,forcetypeassert // nothing else is pushed
+func (m *merge) Push(x any)         { m.runs = append(m.runs, x.(*run)) } //nolint:forcetypeassert // nothing else is pushed
 
 func (m *merge) Pop() any {
 	last := m.runs[len(m.runs)-1]

@@ -1,0 +1,98 @@
+// Command gate compares allocations of benchmarks with a baseline. It reads the
+// output of go test -bench -benchmem from standard input, and the baseline, which is
+// such an output too, from the file that it is given. With -update it writes the file instead.
+//
+// Allocations per operation may not grow at all, bytes not by more than a
+// tenth and 64: amortised growth of shared memory falls now in one run, now in
+// another. Times are not compared: machines differ.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+)
+
+// cost is what one operation of a benchmark takes.
+type cost struct{ bytes, allocs int }
+
+var line = regexp.MustCompile(`^(Benchmark\S*?)(?:-\d+)?\s.*?(\d+) B/op\s+(\d+) allocs/op`)
+
+func main() {
+	update := flag.Bool("update", false, "write the baseline")
+	flag.Parse()
+	if err := run(os.Stdin, os.Stdout, flag.Arg(0), *update); err != nil {
+		fmt.Fprintln(os.Stderr, "gate:", err)
+		os.Exit(1)
+	}
+}
+
+func run(in io.Reader, out io.Writer, path string, update bool) error {
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	measured := read(text)
+	if update {
+		return os.WriteFile(path, text, 0o600)
+	}
+	base, err := os.ReadFile(path) //nolint:gosec // named by whoever runs it
+	if err != nil {
+		return err
+	}
+	return compare(out, read(base), measured)
+}
+
+// read finds the benchmarks in an output. Of one that ran more than once the least counts.
+func read(text []byte) map[string]cost {
+	costs := map[string]cost{}
+	s := bufio.NewScanner(bytes.NewReader(text))
+	for s.Scan() {
+		m := line.FindStringSubmatch(s.Text())
+		if m == nil {
+			continue
+		}
+		var c cost
+		c.bytes, _ = strconv.Atoi(m[2])  // digits, as the pattern has it
+		c.allocs, _ = strconv.Atoi(m[3]) // the same
+		if old, ok := costs[m[1]]; ok {
+			c = cost{min(c.bytes, old.bytes), min(c.allocs, old.allocs)}
+		}
+		costs[m[1]] = c
+	}
+	return costs
+}
+
+// compare reports every benchmark that takes more than it did, and every one
+// that is missing.
+func compare(out io.Writer, base, measured map[string]cost) error {
+	worse := 0
+	for name, was := range base {
+		is, ok := measured[name]
+		if ok && is.allocs <= was.allocs && is.bytes <= was.bytes+was.bytes/10+64 {
+			continue
+		}
+		worse++
+		if !ok {
+			_, _ = fmt.Fprintf(out, "%s did not run\n", name)
+			continue
+		}
+		_, _ = fmt.Fprintf(out, "%s takes %d B and %d allocations, the baseline %d B and %d\n", name, is.bytes, is.allocs, was.bytes, was.allocs)
+	}
+	for name := range measured {
+		if _, ok := base[name]; !ok {
+			worse++
+			_, _ = fmt.Fprintf(out, "%s has no baseline\n", name)
+		}
+	}
+	if worse > 0 {
+		return fmt.Errorf("%d benchmarks differ; if that is meant, run make bench-baseline and say why in the commit", worse)
+	}
+	_, _ = fmt.Fprintf(out, "%d benchmarks take no more than their baseline\n", len(base))
+	return nil
+}
