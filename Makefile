@@ -59,5 +59,6 @@ fuzz:
 	go test -run xxx -fuzz FuzzDistinct -fuzztime 30s ./engine/window
 	go test -run xxx -fuzz FuzzLoad -fuzztime 30s ./engine/record
 	go test -run xxx -fuzz FuzzCompile -fuzztime 30s ./scoring
+	go test -run xxx -fuzz FuzzConditions -fuzztime 30s ./scoring
 	go test -run xxx -fuzz FuzzDecode -fuzztime 30s ./api/intake
 	go test -run xxx -fuzz FuzzRows -fuzztime 30s ./cmd/ringfence/replay
