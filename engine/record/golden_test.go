@@ -1,0 +1,113 @@
+package record
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// golden compares bytes with a file in hex. The files are the formats as they lie
+// on disks: they never change. A new format gets a new version and new files.
+func golden(t *testing.T, name string, got []byte) []byte {
+	t.Helper()
+	path := "testdata/" + name + ".hex"
+	if os.Getenv("RINGFENCE_NEW_GOLDEN") == name { // for a new file only
+		if err := os.WriteFile(path, []byte(hex.EncodeToString(got)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is now written as\n%x, it was\n%x", name, got, want)
+	}
+	return want
+}
+
+// busy is a phone with everything that a record can hold.
+func busy() *Record {
+	all := subjects()
+	r := new(Record)
+	for i := range 200 {
+		binary.BigEndian.PutUint32(all[hashing.Account].ID[12:], uint32(i)*2654435761)
+		binary.BigEndian.PutUint32(all[hashing.Device].ID[12:], uint32(i%7)*2654435761)
+		at := Time(200_000_000 + 60*i)
+		m := NewMark(scoring.Event(1+i%3), at, at, Seq(1000+i), &all, []string{"GB", "US"}[i%2])
+		r.Apply(hashing.Phone, &m)
+	}
+	now := Time(200_012_000)
+	r.CountOutcome(scoring.Verified, now, now)
+	r.Label(scoring.Abuse, 2)
+	r.Label(scoring.Legitimate, 1)
+	r.Link(hashing.LinkTag{1}, now, 3)
+	r.Link(hashing.LinkTag{2}, now, 3)
+	r.SetList(7, 0)
+	r.SetList(9, 1_800_000_000)
+	return r
+}
+
+func TestGoldenRecord(t *testing.T) {
+	all := subjects()
+	var once Record
+	m := NewMark(scoring.Signup, 200_000_000, 200_000_000, 5, &all, "GB")
+	once.Apply(hashing.Phone, &m)
+	golden(t, "record_once", once.Bytes())
+
+	var r Record
+	if err := r.Load(golden(t, "record_busy", busy().Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	now := Time(200_012_000)
+	if r.FirstSeen() != unix(200_000_000) || r.Newest() != 1199 || r.Links() != 2 || r.LinkedSince(hashing.LinkTag{2}) != unix(now) ||
+		r.Labels(scoring.Abuse) != 2 || r.Labels(scoring.Legitimate) != 1 || r.Total(scoring.Signup) != 67 || r.Total(scoring.Verified) != 1 {
+		t.Error("a stored record is read as something else")
+	}
+	if n := r.Count(scoring.SignIn, now, 1800); n != 9 { // the tenth is where the window opens, and outside
+		t.Errorf("%v sign-ins in half an hour", n)
+	}
+	if n := r.Distinct(scoring.Devices, now, 86400); n != 7 {
+		t.Errorf("%v devices", n)
+	}
+	var lists []uint16
+	r.Lists(now, func(id uint16) { lists = append(lists, id) })
+	if len(lists) != 2 || lists[0] != 7 || lists[1] != 9 {
+		t.Errorf("lists %v", lists)
+	}
+	r.Release()
+	golden(t, "record_released", r.Bytes())
+}
+
+func TestGoldenEntry(t *testing.T) {
+	e := Entry{
+		ID: NewEventID(1234, 5678), Kind: scoring.Verification, Verified: true, Claimed: true, Given: true, Valid: true,
+		Time: 1_800_000_000, Subjects: subjects(), Link: hashing.LinkTag{1, 2, 3}, Prev: 99, Generation: 2,
+		Verdict: scoring.Review, Score: 61, Policy: 300, Values: []float64{0, 1, math.NaN(), 0.5, -3, 1e6},
+	}
+	e.SetOutcome(Outcome{Kind: scoring.Verified, Time: 1_800_000_100})
+	e.SetOutcome(Outcome{Kind: scoring.Abuse, Time: 1_800_086_400, Source: "chargeback"})
+	var read Entry
+	if err := read.Decode(e.ID, golden(t, "entry", e.Append(nil))); err != nil {
+		t.Fatal(err)
+	}
+	if read.Kind != e.Kind || !read.Claimed || read.Holdout || read.Subjects != e.Subjects || read.Link != e.Link || read.Prev != 99 ||
+		read.Generation != 2 || read.Score != 61 || read.Policy != 300 || len(read.Values) != 6 || !math.IsNaN(read.Values[2]) || read.Values[4] != -3 {
+		t.Errorf("a stored entry is read as %+v", read)
+	}
+	if o := read.Outcomes(); len(o) != 2 || o[0].Kind != scoring.Verified || o[1].Source != "chargeback" {
+		t.Errorf("outcomes %+v", o)
+	}
+	golden(t, "entry", read.Append(nil))
+}
