@@ -94,7 +94,7 @@ func (c *Client) AddEntry(ctx context.Context, list string, entry ListEntry, opt
 }
 
 // RemoveEntry takes an entry off a list, by the token that Entries or an
-// assessment told.
+// assessment told. After a lost answer it may say that nothing was there.
 func (c *Client) RemoveEntry(ctx context.Context, list, token string) (*RemoveAnswer, error) {
 	return send[RemoveAnswer](ctx, c, http.MethodDelete, entries(list)+"?token="+url.QueryEscape(token), nil, nil)
 }

@@ -136,6 +136,7 @@ func TestReplayCommand(t *testing.T) {
 		{"replay --sort --strict " + events, exitNotMet, []string{"malformed"}},
 		{"replay --max-lateness 0s " + events, exitOK, []string{"line 3 refused", "late"}},
 		{"replay --list disposable=" + list + " " + events, exitOK, []string{"2 read, 1 on list disposable, 1 refused", "review 2 1"}},
+		{"replay --list disposable=- " + events, exitOK, []string{"0 read, 0 on list disposable"}},
 		{"replay --list disposable=" + list + " --strict " + events, exitNotMet, nil},
 		{"replay --list 12025550143=" + list + " " + events, exitUsage, []string{"list's name"}},
 		{"replay --max-lateness -1s " + events, exitUsage, nil},

@@ -21,7 +21,7 @@ func newDoctor() *cobra.Command {
 	var policy, server string
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "say what is wrong with an installation, and what to do", Args: cobra.NoArgs,
-		Long: "Looks at the keyring, the data folder, the policy and the server, changes nothing, and exits 3 when something is wrong.",
+		Long: "Looks at the keyring, the data folder, the policy and the server, changes no data, and exits 3 when something is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{w: cmd.OutOrStdout()}
 			d.check("keyring", f.checkKeyring())

@@ -2,12 +2,13 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,7 +97,7 @@ func (f *replayFlags) run(cmd *cobra.Command, bar *progressbar.ProgressBar, in r
 	defer func() { err = errors.Join(err, store.Close()) }()
 	stderr := cmd.ErrOrStderr()
 	hashing.Warm()
-	if err := f.loadLists(cmd.Context(), store, hasher, stderr); err != nil {
+	if err := f.loadLists(cmd, store, hasher); err != nil {
 		return err
 	}
 	cfg := replay.Config{
@@ -134,14 +135,14 @@ func (f *replayFlags) print(cmd *cobra.Command, report *replay.Report) error {
 	return err
 }
 
-func (f *replayFlags) loadLists(ctx context.Context, store *pebblestore.Store, hasher *hashing.Hasher, stderr io.Writer) error {
-	for name, path := range f.lists {
-		in, err := openInput(path, nil)
+func (f *replayFlags) loadLists(cmd *cobra.Command, store *pebblestore.Store, hasher *hashing.Hasher) error {
+	for _, name := range slices.Sorted(maps.Keys(f.lists)) {
+		in, err := openInput(f.lists[name], cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
-		i := &listImport{store: store, hasher: hasher, list: name, region: f.region, stderr: stderr, refused: map[string]int{}}
-		if err := errors.Join(i.run(ctx, in), in.Close()); err != nil {
+		i := &listImport{store: store, hasher: hasher, list: name, region: f.region, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
+		if err := errors.Join(i.run(cmd.Context(), in), in.Close()); err != nil {
 			return err
 		}
 		if f.strict && len(i.refused) > 0 {

@@ -10,7 +10,8 @@
 // beyond a bound in temporary files, until all labels are known; then events are
 // applied in the order of the file or, if asked, of their times. What is kept is
 // hashed, and what is in files is encrypted besides, with a key that is never written anywhere.
-// Only explicit ids of events are held in memory throughout, about 200 bytes each.
+// Only explicit ids of events, and labels, are held in memory throughout, about 200
+// bytes each.
 //
 // A line that cannot be used is reported by its number and never repeated.
 package replay

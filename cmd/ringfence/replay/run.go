@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -52,12 +53,9 @@ func Run(ctx context.Context, cfg Config, in Input) (*Report, error) {
 	if cfg.Sort {
 		order = byTime
 	}
-	s, err := newSpool(order, max(cfg.room, 0))
+	s, err := newSpool(order, cmp.Or(cfg.room, defaultRoom))
 	if err != nil {
 		return nil, err
-	}
-	if cfg.room == 0 {
-		s.room = defaultRoom
 	}
 	defer func() { _ = s.close() }() // nothing in it is wanted any more
 	if err := in.rows(func(line int, row *row, bad error) error { return r.collect(ctx, s, line, row, bad) }); err != nil {
