@@ -27,11 +27,42 @@ func (f Fields) Error() string {
 	return strings.Join(parts, "; ")
 }
 
-// NotJSON says where a text stops being JSON.
-type NotJSON struct{ Offset int64 } // in bytes
+// NotJSON says where a text stops being JSON, or nests too deep.
+type NotJSON struct {
+	Offset int64 // in bytes
+	Deep   bool
+}
 
 // Error says where, and quotes nothing.
-func (e *NotJSON) Error() string { return fmt.Sprintf("it stops being JSON at byte %d", e.Offset) }
+func (e *NotJSON) Error() string {
+	if e.Deep {
+		return fmt.Sprintf("it nests deeper than %d levels at byte %d", maxDepth, e.Offset)
+	}
+	return fmt.Sprintf("it stops being JSON at byte %d", e.Offset)
+}
+
+// maxDepth is how deep arrays and objects may nest.
+const maxDepth = 16
+
+// tooDeep returns where a text nests too deep, and -1 for one that does not.
+func tooDeep(text []byte) int64 {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '{' || c == '['):
+			if depth++; depth > maxDepth {
+				return int64(i)
+			}
+		case !quoted && (c == '}' || c == ']'):
+			depth--
+		}
+	}
+	return -1
+}
 
 // Decode reads one JSON object into the struct that into points to, emptied before. It returns
 // a *NotJSON, or Fields with every field that is unknown, given twice or of the wrong
@@ -48,6 +79,9 @@ func Decode(text []byte, into any) error {
 
 // decode reads an object and says everything that is wrong with it.
 func decode(text []byte, s *shape, into reflect.Value) error {
+	if at := tooDeep(text); at >= 0 {
+		return &NotJSON{Offset: at, Deep: true}
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	first, err := d.Token()
 	if err != nil {

@@ -41,6 +41,20 @@ func TestDecodeSaysWhereJSONEnds(t *testing.T) {
 	}
 }
 
+func TestDecodeRefusesDeepNests(t *testing.T) {
+	nest := func(n int) []byte {
+		return []byte(`{"x":` + strings.Repeat("[", n-1) + `"[[[[[[[[[[[[[[[[[[\"[["` + strings.Repeat("]", n-1) + `}`)
+	}
+	var fields Fields
+	if err := Decode(nest(maxDepth), &api.AssessmentRequest{}); !errors.As(err, &fields) {
+		t.Errorf("as deep as allowed: %v", err)
+	}
+	var broken *NotJSON
+	if err := Decode(nest(maxDepth+1), &api.AssessmentRequest{}); !errors.As(err, &broken) || !broken.Deep || broken.Offset != 5+maxDepth-1 {
+		t.Errorf("deeper: %v", err)
+	}
+}
+
 func TestEvent(t *testing.T) {
 	ring, err := hashing.NewKeyring(rand.Reader, time.Now())
 	if err != nil {

@@ -3,6 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,10 +137,43 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	if err := p.stop(syscall.SIGTERM); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
-	scan(t, data, "2025550143", "5550143", "u_planted")
+	scan(t, data, append(disguises(t, "12025550143"), append(disguises(t, "2025550143"), "5550143", "u_planted")...)...)
 	if strings.Contains(p.log.String(), "5550143") {
 		t.Error("the log holds the number")
 	}
+}
+
+// disguises are the ways in which digits could lie on a disk without being text.
+func disguises(t *testing.T, digits string) []string {
+	t.Helper()
+	value, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	even := digits
+	if len(even)%2 == 1 {
+		even = "0" + even
+	}
+	packed, err := hex.DecodeString(even)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := make([]byte, len(packed))
+	for i, b := range packed {
+		swapped[i] = b<<4 | b>>4
+	}
+	backwards := []byte(digits)
+	slices.Reverse(backwards)
+	all := []string{
+		digits, string(backwards), hex.EncodeToString([]byte(digits)), string(packed), string(swapped),
+		string(binary.BigEndian.AppendUint64(nil, value)), string(binary.LittleEndian.AppendUint64(nil, value)),
+		string(binary.AppendUvarint(nil, value)), strings.Join(strings.Split(digits, ""), "\x00"), strconv.FormatUint(value, 16), strconv.FormatUint(value, 36),
+	}
+	for shift := range 3 { // base64 looks different at every place within three bytes
+		text := base64.StdEncoding.EncodeToString(append(make([]byte, shift), digits...))
+		all = append(all, text[4:len(text)-4])
+	}
+	return all
 }
 
 // scan looks for texts in every file below a folder.
