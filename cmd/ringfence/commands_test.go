@@ -194,3 +194,40 @@ func TestHelpRepeatsNothing(t *testing.T) {
 		t.Errorf("completion: %v", r.code)
 	}
 }
+
+// TestRealList imports a list of 125,878 numbers and finds one of them on it.
+func TestRealList(t *testing.T) {
+	path := filepath.Join("..", "..", "..", "shared", "data", "disposable_numbers.json.gz")
+	in, err := openInput(path, nil)
+	if os.IsNotExist(err) && os.Getenv("CI") != "true" {
+		t.Skip("SKIPPED: the list is not beside the checkout")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close() }()
+	data := t.TempDir()
+	if err := start(t, data).stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	r := command(t, "", "lists", "import", "disposable", path, "--data", data)
+	if r.code != exitOK || !r.says("125878 read, 125842 on list disposable, 36 refused 36 not_in_use") {
+		t.Fatalf("exit %d: %s", r.code, r.err[max(0, len(r.err)-200):])
+	}
+	d := json.NewDecoder(in)
+	if _, err := d.Token(); err != nil {
+		t.Fatal("the list is no JSON object")
+	}
+	number, err := d.Token()
+	if err != nil {
+		t.Fatal("the list is empty")
+	}
+	var a api.Assessment
+	body, err := json.Marshal(api.AssessmentRequest{PhoneNumber: fmt.Sprint("+", number), Event: "signup"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := start(t, data).post(t, "/v1/assessments", string(body), &a); err != nil || a.Reasons[0].Code != "LIST_DISPOSABLE" {
+		t.Errorf("a number of the list: %v, %v", a.Reasons, err)
+	}
+}
