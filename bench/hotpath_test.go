@@ -96,7 +96,7 @@ func BenchmarkAssess(b *testing.B) {
 		var a engine.Assessment
 		for pb.Next() {
 			n := int(next.Add(1))
-			ev := &engine.Event{Kind: scoring.SignIn, Number: engine.Number{Given: true, Valid: true, Region: "US", Type: "mobile"}}
+			ev := &engine.Event{Kind: scoring.Signup, Number: engine.Number{Given: true, Valid: true, Region: "US", Type: "mobile"}}
 			ev.Subjects, ev.Link = h.Subjects(phones[n%len(phones)], fmt.Sprint("a", n%2000), fmt.Sprint("d", n%1500),
 				netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
 			if err := e.Assess(b.Context(), ev, &a); err != nil {
