@@ -17,6 +17,7 @@ var (
 	ErrCorrupt      = errors.New("the store holds damaged data")
 	ErrLocked       = errors.New("the data folder is in use by another process")
 	ErrNewerFormat  = errors.New("the data folder was written by a newer version of ringfence")
+	ErrOlderFormat  = errors.New("the data folder was written by an older version of ringfence")
 	ErrWrongKeyring = errors.New("the data folder belongs to another keyring")
 	ErrNotAStore    = errors.New("the folder holds no ringfence store")
 	ErrTooManyLists = errors.New("no room for another list name")

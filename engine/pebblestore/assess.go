@@ -21,15 +21,13 @@ func (s *Store) Assess(ctx context.Context, ev *engine.Event, d *engine.Decision
 	if err := t.loadAll(&ev.Subjects); err != nil {
 		return err
 	}
-	d.ID = s.nextID(s.opts.Random())
+	d.ID = record.NewEventID(s.nextSeq(), s.opts.Random())
 	t.newEntry(ev, d.ID)
 	t.observe(ev, d.ID.Seq())
 	decide(&t.seen, d)
 	t.settle(ev, d)
-	if err := t.putAll(&ev.Subjects); err != nil {
-		return err
-	}
-	if err := t.putEntry(ev.Domain); err != nil {
+	t.putSeen(&ev.Subjects)
+	if err := t.putEvent(ev.Domain); err != nil {
 		return err
 	}
 	return t.commit(ev.Domain, ev.Once)
@@ -39,8 +37,8 @@ func (s *Store) Assess(ctx context.Context, ev *engine.Event, d *engine.Decision
 // counted.
 func (t *tx) newEntry(ev *engine.Event, id engine.EventID) {
 	t.entry = record.Entry{
-		ID: id, Kind: ev.Kind, Time: ev.Time, Verified: ev.Verified,
-		Given: ev.Number.Given, Valid: ev.Number.Valid,
+		ID: id, Kind: ev.Kind, Time: ev.Time, Now: ev.Now, Verified: ev.Verified,
+		Given: ev.Number.Given, Valid: ev.Number.Valid, Country: ev.Country,
 		Subjects: ev.Subjects, Link: ev.Link,
 	}
 	if phone := t.seen.Records[hashing.Phone]; phone != nil {
@@ -51,20 +49,24 @@ func (t *tx) newEntry(ev *engine.Event, id engine.EventID) {
 // settle does what was decided: the claim, and what a verified event leaves
 // behind. It completes the log entry.
 func (t *tx) settle(ev *engine.Event, d *engine.Decision) {
-	phone := t.seen.Records[hashing.Phone]
-	if phone != nil {
-		if d.Claim && ev.Claims() {
-			t.entry.Claimed = phone.Link(ev.Link, record.TimeOf(ev.Time), d.MaxLinks)
+	e, phone := &t.entry, t.seen.Records[hashing.Phone]
+	if phone != nil && d.Claim && ev.Claims() {
+		e.Linked = phone.Link(ev.Link, record.TimeOf(ev.Time), d.MaxLinks)
+		e.Claimed = e.Linked
+	}
+	for kind, r := range t.seen.Records {
+		if r != nil {
+			e.Settle(hashing.Kind(kind), r)
 		}
+	}
+	if phone != nil {
 		d.Links = linksOf(phone, ev.Link)
+		if ev.Verified {
+			e.SetOutcome(record.Outcome{Kind: scoring.Verified, Time: ev.Time})
+		}
 	}
-	if ev.Verified && phone != nil {
-		o := record.Outcome{Kind: scoring.Verified, Time: ev.Time}
-		t.entry.SetOutcome(o)
-		t.countOutcome(o, 0, ev.Now)
-	}
-	t.entry.Verdict, t.entry.Score, t.entry.Holdout = d.Verdict, d.Score, d.Holdout
-	t.entry.Policy, t.entry.Values = d.Policy, d.Values
+	e.Verdict, e.Score, e.Holdout = d.Verdict, d.Score, d.Holdout
+	e.Policy, e.Values = d.Policy, d.Values
 }
 
 func linksOf(phone *record.Record, link hashing.LinkTag) engine.Links {
@@ -72,27 +74,9 @@ func linksOf(phone *record.Record, link hashing.LinkTag) engine.Links {
 	return engine.Links{Count: phone.Links(), Linked: since != 0, Since: since}
 }
 
-// countOutcome counts an outcome in all records seen, and moves their labels.
-func (t *tx) countOutcome(o record.Outcome, replaced scoring.Event, now int64) {
-	for _, r := range t.seen.Records {
-		if r == nil {
-			continue
-		}
-		r.CountOutcome(o.Kind, record.TimeOf(o.Time), record.TimeOf(now))
-		if isLabel(o.Kind) {
-			r.Label(o.Kind, 1)
-		}
-		if isLabel(replaced) {
-			r.Label(replaced, -1)
-		}
-	}
-}
-
-func isLabel(ev scoring.Event) bool { return ev == scoring.Abuse || ev == scoring.Legitimate }
-
 // Observe implements engine.Store.
 func (s *Store) Observe(ctx context.Context, ev *engine.Event) (*engine.Observation, error) {
-	t, err := s.begin(ctx, ev.Subjects[:]...)
+	t, err := s.beginLook(ctx, ev.Subjects[:]...)
 	if err != nil {
 		return nil, err
 	}

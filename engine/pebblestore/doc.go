@@ -6,31 +6,53 @@
 //
 // # How an event is committed
 //
-// Every subject belongs to one of 1,024 stripes. A mutation locks the stripes of all its
-// subjects in order, reads the records, edits them in place, and applies one
-// batch that holds everything it changes. It then unlocks, and only after that
-// waits for the write-ahead log to reach the disk: so many mutations share one
+// The log is the truth. Every change is numbered and written as one small line, to the event
+// log or to the journal of other changes, which says everything that the change does to
+// records. The records themselves are kept in memory and brought to the tables later.
+//
+// Every subject belongs to one of 1,024 shards. A change locks the shards of all its
+// subjects in order, reads the records, edits copies of them, applies one small batch, and
+// puts the edited records in their places. It then unlocks, and only after that
+// waits for the write-ahead log to reach the disk: so many changes share one
 // sync, and the next one on the same number need not wait for it. What the next one
 // saw and had not reached the disk yet lies before it in the log, so it can
 // never survive alone.
 //
-// A stripe also holds the records that were last used, so that a hot number
-// costs no read.
+// # How records reach the tables
 //
-// # Layout, format 1
+// A flush goes over the shards in sixteen groups. It copies what is dirty, waits until the log
+// is durable past it, writes sorted tables, and has Pebble take them over: no record passes
+// through the write-ahead log or a memtable. Behind it the watermark says up to which number the tables
+// hold every change. Opening the store makes the changes behind the watermark
+// again; a record knows the newest change that it holds, and skips what it has. Both the bytes that
+// are dirty and the changes behind the watermark are bounded, and with them the time that takes.
+//
+// What must hold, and what would go wrong otherwise:
+//
+//   - A table is taken over only when the log is durable past everything in it, or a record would
+//     count an event that after a crash never happened.
+//   - A record leaves memory only when it is clean and the flush that copied it is through, or the
+//     next reader would find an older one in the tables.
+//   - The watermark is a number taken before the flush began. Any later one might cover a
+//     change of a shard that the flush had passed already.
+//   - The range of records sees no write but tables, or each of them would force out the memtable.
+//
+// # Layout, format 2
 //
 // The first byte of a key names the table. Integers are big-endian.
 //
 //	key                                            value
 //	01 "format"                                    format version (4)
 //	01 "check" key id (2)                          key check (16)
+//	01 "watermark"                                 number of a change (8)
 //	10 kind (1) key id (2) pseudonym (16)          subject record: see package record
 //	20 domain (2) event id (16)                    log entry: see package record
+//	21 number (8)                                  effect: see package record; forgotten behind the watermark
 //	30 domain (2) digest (16)                      fingerprint (16), unix expiry (8), answer
 //	40 domain (2) name                             list id (2)
 //	41 domain (2) list id (2) subject (19)         unix time added (8), unix expiry or 0 (8), reason
 //	50 domain (2) version (4)                      unix time adopted (8), policy document
 //
-// An event id begins with the time it was recorded, so an hour of the log is one
-// range of keys.
+// An event id begins with its number, which is the time it was recorded where clocks allow, so
+// an hour of the log is one range of keys.
 package pebblestore

@@ -12,13 +12,17 @@ const (
 	tableMeta    = 0x01
 	tableSubject = 0x10
 	tableLog     = 0x20
+	tableJournal = 0x21
 	tableOnce    = 0x30
 	tableNames   = 0x40
 	tableEntries = 0x41
 	tablePolicy  = 0x50
 )
 
-var keyFormat = []byte("\x01format")
+var (
+	keyFormat    = []byte("\x01format")
+	keyWatermark = []byte("\x01watermark")
+)
 
 func appendCheckKey(dst []byte, id hashing.KeyID) []byte {
 	dst = append(dst, "\x01check"...)
@@ -36,6 +40,13 @@ func appendTable(dst []byte, table byte, domain hashing.DomainID) []byte {
 
 func appendLogKey(dst []byte, domain hashing.DomainID, id record.EventID) []byte {
 	return append(appendTable(dst, tableLog, domain), id[:]...)
+}
+
+// journalKeySize is table and Seq.
+const journalKeySize = 1 + 8
+
+func appendJournalKey(dst []byte, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, tableJournal), seq)
 }
 
 func appendOnceKey(dst []byte, domain hashing.DomainID, key hashing.Digest) []byte {

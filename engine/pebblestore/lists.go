@@ -136,7 +136,8 @@ func compareSubjects(a, b hashing.Subject) int {
 
 // putListings writes all entries of one subject.
 func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) error {
-	subject, r := entries[0].Subject, &t.records[hashing.Phone]
+	subject := entries[0].Subject
+	r := &t.records[subject.Kind]
 	if err := t.load(subject, r); err != nil {
 		return err
 	}
@@ -145,8 +146,13 @@ func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) er
 		if err != nil {
 			return err
 		}
-		if !r.SetList(id, e.Expires) {
+		t.effect = record.Effect{Seq: t.s.nextSeq(), Op: record.OpList, Time: e.Added, Now: e.Added, List: id, Expires: e.Expires}
+		t.effect.Subjects[subject.Kind] = subject
+		if !t.effect.Apply(subject.Kind, r) {
 			return engine.ErrTooManyLists
+		}
+		if err := t.putJournal(); err != nil {
+			return err
 		}
 		t.key = subject.Append(appendEntriesPrefix(t.key[:0], domain, id))
 		t.value = appendListing(t.value[:0], e)
@@ -154,28 +160,32 @@ func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) er
 			return err
 		}
 	}
-	return t.put(subject, r)
+	t.put(subject, r)
+	return nil
 }
 
 // RemoveEntry implements engine.Store.
 func (s *Store) RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, subject hashing.Subject) (bool, error) {
-	t, r, err := s.beginPhone(ctx, subject)
+	t, _, err := s.beginPhone(ctx, subject)
 	if err != nil {
 		return false, err
 	}
 	defer t.end()
 	id, known := s.lists.id(domain, list)
-	dropped := known && r.DropList(id)
-	if dropped {
-		t.key = subject.Append(appendEntriesPrefix(t.key[:0], domain, id))
-		if err := t.writes().Delete(t.key, nil); err != nil {
-			return false, err
-		}
-		if err := t.put(subject, r); err != nil {
-			return false, err
-		}
+	if !known {
+		return false, nil
 	}
-	return dropped, t.commit(domain, nil)
+	t.effect = record.Effect{Op: record.OpUnlist, List: id}
+	t.effect.Subjects[subject.Kind] = subject
+	dropped, err := t.putEffect()
+	if err != nil || !dropped {
+		return false, err
+	}
+	t.key = subject.Append(appendEntriesPrefix(t.key[:0], domain, id))
+	if err := t.writes().Delete(t.key, nil); err != nil {
+		return false, err
+	}
+	return true, t.commit(domain, nil)
 }
 
 // Entries implements engine.Store.

@@ -61,11 +61,15 @@ func (s *Store) Entry(ctx context.Context, domain hashing.DomainID, id engine.Ev
 
 // Timeline implements engine.Store.
 func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int) ([]*record.Entry, error) {
-	t, r, err := s.beginPhone(ctx, phone)
+	t, err := s.beginLook(ctx, phone)
 	if err != nil {
 		return nil, err
 	}
 	defer t.end()
+	r := &t.records[hashing.Phone]
+	if err := t.load(phone, r); err != nil {
+		return nil, err
+	}
 	t.unlock() // the log only grows; an event that comes in meanwhile is newer than this walk
 	it, err := s.db.NewIter(logBounds(domain))
 	if err != nil {

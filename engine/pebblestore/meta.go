@@ -14,14 +14,9 @@ import (
 )
 
 // format is the version of the layout that this package writes.
-const format = 1
+const format = 2
 
-func newEventID(seq, random uint64) engine.EventID {
-	return record.NewEventID(record.Seq(seq), random)
-}
-
-// openMeta checks the format and the keyring, or writes them to a new store, and
-// finds where the ids left off.
+// openMeta checks the format and the keyring, or writes them to a new store.
 func (s *Store) openMeta() error {
 	stored, err := s.get(keyFormat)
 	switch {
@@ -35,15 +30,34 @@ func (s *Store) openMeta() error {
 		return fmt.Errorf("%w: format version", engine.ErrCorrupt)
 	case binary.BigEndian.Uint32(stored) > format:
 		return engine.ErrNewerFormat
+	case binary.BigEndian.Uint32(stored) < format:
+		return engine.ErrOlderFormat
 	default:
 		if err := s.checkKeys(); err != nil {
 			return err
 		}
 	}
-	if err := s.loadLists(); err != nil {
+	return s.loadLists()
+}
+
+// resume finds where the numbers of changes left off, and brings the records up to there.
+func (s *Store) resume() error {
+	stored, err := s.get(keyWatermark)
+	if err != nil {
 		return err
 	}
-	return s.resumeIDs()
+	watermark := uint64(0)
+	switch len(stored) {
+	case 0:
+	case 8:
+		watermark = binary.BigEndian.Uint64(stored)
+	default:
+		return fmt.Errorf("%w: watermark", engine.ErrCorrupt)
+	}
+	if err := s.resumeSeq(watermark); err != nil {
+		return err
+	}
+	return s.recover(watermark)
 }
 
 // initMeta makes an empty Pebble store ours.
@@ -104,21 +118,33 @@ func (s *Store) checkKeys() error {
 	return nil
 }
 
-// resumeIDs finds the newest event of every domain.
-func (s *Store) resumeIDs() error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableLog}, UpperBound: []byte{tableLog + 1}})
+// resumeSeq finds the newest change.
+func (s *Store) resumeSeq(watermark uint64) error {
+	newest := watermark
+	domains, err := s.domains()
 	if err != nil {
 		return err
 	}
-	for ok := it.Last(); ok; {
-		_, id, err := splitLogKey(it.Key())
-		if err != nil {
-			return errors.Join(err, it.Close())
-		}
-		s.lastSeq.Store(max(s.lastSeq.Load(), uint64(id.Seq())))
-		ok = it.SeekLT(it.Key()[:3])
+	prefixes := [][]byte{{tableJournal}}
+	for _, d := range domains {
+		prefixes = append(prefixes, appendTable(nil, tableLog, d))
 	}
-	return errors.Join(it.Error(), it.Close())
+	for _, prefix := range prefixes {
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+		if err != nil {
+			return err
+		}
+		if it.Last() {
+			var seq record.Seq
+			seq, err = seqOf(it.Key())
+			newest = max(newest, uint64(seq))
+		}
+		if err := errors.Join(err, it.Error(), it.Close()); err != nil {
+			return err
+		}
+	}
+	s.lastSeq.Store(newest)
+	return nil
 }
 
 // get returns a copy of a value, nil when there is none.

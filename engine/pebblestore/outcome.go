@@ -27,47 +27,56 @@ func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
 	if err := t.loadAll(&t.entry.Subjects); err != nil {
 		return err
 	}
-	if t.applyOutcome(o) {
-		if err := t.putAll(&t.entry.Subjects); err != nil {
-			return err
-		}
-		if err := t.putEntry(o.Domain); err != nil {
-			return err
-		}
+	if err := t.applyOutcome(o); err != nil {
+		return err
 	}
 	return t.commit(o.Domain, o.Once)
 }
 
-// applyOutcome edits the entry and the records, fills in the results, and
-// reports whether anything is to be written.
-func (t *tx) applyOutcome(o *engine.Outcome) (written bool) {
+// applyOutcome edits the entry and the records, and fills in the results.
+func (t *tx) applyOutcome(o *engine.Outcome) error {
 	e, phone := &t.entry, t.seen.Records[hashing.Phone]
 	o.Stale = phone != nil && phone.Generation() != e.Generation
-	o.Changed = e.Outcome(o.Kind).Kind != o.Kind
+	replaced := e.Outcome(o.Kind).Kind
+	o.Changed = replaced != o.Kind
 	if o.Changed {
-		became := record.Outcome{Kind: o.Kind, Time: o.Time, Source: o.Source}
-		replaced := e.SetOutcome(became)
-		if !o.Stale {
-			t.countOutcome(became, replaced, o.Now)
+		e.SetOutcome(record.Outcome{Kind: o.Kind, Time: o.Time, Source: o.Source})
+	}
+	claimed := t.mayClaim(o) && phone.Link(e.Link, record.TimeOf(o.Time), o.MaxLinks)
+	e.Claimed = e.Claimed || claimed
+	if !o.Stale && (o.Changed || claimed) {
+		t.effect = record.Effect{
+			Op: record.OpOutcome, Time: o.Time, Now: o.Now, Subjects: e.Subjects,
+			Event: o.Kind, Replaced: replaced, Linked: claimed, Link: e.Link,
+		}
+		if !o.Changed { // the others have counted it
+			t.effect.Subjects = onlyPhone(e.Subjects[hashing.Phone])
+		}
+		if _, err := t.putEffect(); err != nil {
+			return err
 		}
 	}
-	claimed := t.claimLater(o)
 	if phone != nil {
 		o.Links = linksOf(phone, e.Link)
 	}
-	return o.Changed || claimed
+	if !o.Changed && !claimed {
+		return nil
+	}
+	return t.putEntry(o.Domain)
 }
 
-// claimLater links the account of an event that turned out to be verified. An
-// event claims once: an account that was unlinked since stays so, however often
+// mayClaim reports whether an outcome may link the account of its event, which turned out to be
+// verified. An event claims once: an account that was unlinked since stays so, however often
 // the outcome is reported.
-func (t *tx) claimLater(o *engine.Outcome) bool {
-	e, phone := &t.entry, t.seen.Records[hashing.Phone]
-	if o.Kind != scoring.Verified || o.Stale || e.Claimed || phone == nil || !e.Subjects[hashing.Account].Given() {
-		return false
-	}
-	e.Claimed = phone.Link(e.Link, record.TimeOf(o.Time), o.MaxLinks)
-	return e.Claimed
+func (t *tx) mayClaim(o *engine.Outcome) bool {
+	e := &t.entry
+	return o.Kind == scoring.Verified && !o.Stale && !e.Claimed &&
+		e.Subjects[hashing.Phone].Given() && e.Subjects[hashing.Account].Given()
+}
+
+func onlyPhone(phone hashing.Subject) (s hashing.Subjects) {
+	s[hashing.Phone] = phone
+	return s
 }
 
 // Unlink implements engine.Store.
@@ -77,10 +86,9 @@ func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
 		return err
 	}
 	defer t.end()
-	if u.Unlinked = phone.Unlink(u.Link); u.Unlinked {
-		if err := t.put(u.Phone, phone); err != nil {
-			return err
-		}
+	t.effect = record.Effect{Op: record.OpUnlink, Time: u.Now, Now: u.Now, Subjects: onlyPhone(u.Phone), Link: u.Link}
+	if u.Unlinked, err = t.putEffect(); err != nil {
+		return err
 	}
 	u.Links = linksOf(phone, u.Link)
 	return t.commit(u.Domain, u.Once)
@@ -93,21 +101,22 @@ func (s *Store) Release(ctx context.Context, r *engine.Release) error {
 		return err
 	}
 	defer t.end()
-	phone.Release()
-	r.Generation = phone.Generation()
-	if err := t.put(r.Phone, phone); err != nil {
+	t.effect = record.Effect{Op: record.OpRelease, Time: r.Now, Now: r.Now, Subjects: onlyPhone(r.Phone)}
+	if _, err := t.putEffect(); err != nil {
 		return err
 	}
+	r.Generation = phone.Generation()
 	return t.commit(r.Domain, r.Once)
 }
 
-// beginPhone starts a step on one phone and loads its record.
+// beginPhone starts a step on one phone, or another subject, and loads its record into the place
+// of its kind.
 func (s *Store) beginPhone(ctx context.Context, phone hashing.Subject) (*tx, *record.Record, error) {
 	t, err := s.begin(ctx, phone)
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &t.records[hashing.Phone]
+	r := &t.records[phone.Kind]
 	if err := t.load(phone, r); err != nil {
 		t.end()
 		return nil, nil, err

@@ -14,9 +14,11 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
 )
 
@@ -31,8 +33,14 @@ type Options struct {
 	// engine.ErrNotAStore.
 	Create bool
 
-	// CacheBytes bounds the records kept in memory. Default 128 MiB.
+	// CacheBytes bounds the records kept in memory, but for what DirtyBytes bounds. Default 256 MiB.
 	CacheBytes int64
+
+	// DirtyBytes bounds the records in memory that the tables do not have yet, and
+	// MaxUnflushed the changes that led to them: what has to be done again after a crash
+	// before the store opens. Writers wait at either bound. Default 128 MiB and 1,000,000.
+	DirtyBytes   int64
+	MaxUnflushed int64
 
 	// FS is the file system. Default: the machine's.
 	FS vfs.FS
@@ -52,19 +60,21 @@ type Options struct {
 	volatile bool // nothing has to survive: no write-ahead log, no sync
 }
 
-// DefaultCacheBytes is how much memory hot records get unless Options say
-// otherwise.
-const DefaultCacheBytes = 128 << 20
+// What Options are unless they say otherwise.
+const (
+	DefaultCacheBytes   = 256 << 20
+	DefaultDirtyBytes   = 128 << 20
+	DefaultMaxUnflushed = 1_000_000
+)
 
 // blockCacheBytes is how much memory Pebble gets for the blocks of its tables.
 const blockCacheBytes = 128 << 20
 
-// Recent writes: up to memTables of memTableBytes wait to be sorted into tables. A
-// record is written at every event of its subject, and only its last version
-// leaves the memtable: a large one takes a fifth of the work off a signup against one of 32 MiB.
+// Recent writes, which are those to the log: up to memTables of memTableBytes wait to be
+// sorted into tables.
 const (
-	memTables     = 3
-	memTableBytes = 128 << 20
+	memTables     = 4
+	memTableBytes = 64 << 20
 )
 
 // syncInterval is the least time from one sync of the log to the next while at least
@@ -78,14 +88,20 @@ const (
 
 // Store is an engine.Store on Pebble. It is safe for concurrent use.
 type Store struct {
-	db      *pebble.DB
-	lock    *pebble.Lock // on the folder; outlives db
-	opts    Options
-	stripes [stripeCount]stripe
-	txs     sync.Pool // of *tx
-	lastSeq atomic.Uint64
-	late    atomic.Uint64
-	waiting atomic.Int64 // callers that wait for a sync
+	db           *pebble.DB
+	lock         *pebble.Lock // on the folder; outlives db
+	opts         Options
+	tableOptions sstable.WriterOptions
+	aside        string // folder of tables on their way into the store
+
+	shards    [shardCount]shard
+	flush     *flusher
+	txs       sync.Pool // of *tx
+	lastSeq   atomic.Uint64
+	late      atomic.Uint64
+	stalls    atomic.Uint64 // writers that had to wait for a flush
+	waiting   atomic.Int64  // callers that wait for a sync
+	journaled atomic.Bool   // the journal has something to forget
 
 	closing sync.RWMutex // held for reading by every call under way
 	closed  bool         // guarded by closing
@@ -106,15 +122,20 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{opts: opts.withDefaults()}
 	s.txs.New = func() any { return newTx(s) }
-	for i := range s.stripes {
-		s.stripes[i].budget = s.opts.CacheBytes / stripeCount
+	s.flush = newFlusher(s)
+	for i := range s.shards {
+		s.shards[i].budget = s.opts.CacheBytes / shardCount
 	}
 	if err := s.openDB(dir); err != nil {
 		return nil, err
 	}
-	if err := s.openMeta(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := errors.Join(s.openMeta(), s.openAside(dir)); err != nil {
+		return nil, errors.Join(err, s.closeDB())
 	}
+	if err := s.resume(); err != nil {
+		return nil, errors.Join(err, s.closeDB())
+	}
+	go s.flush.run()
 	return s, nil
 }
 
@@ -127,6 +148,12 @@ func OpenMemory(opts Options) (*Store, error) {
 func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.DirtyBytes == 0 {
+		o.DirtyBytes = DefaultDirtyBytes
+	}
+	if o.MaxUnflushed == 0 {
+		o.MaxUnflushed = DefaultMaxUnflushed
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -158,11 +185,16 @@ func (s *Store) openDB(dir string) error {
 	// them, no block would ever stay.
 	cache := pebble.NewCache(blockCacheBytes + memTables*memTableBytes)
 	defer cache.Unref()
-	if s.db, err = pebble.Open(dir, s.pebbleOptions(cache)); err != nil {
+	o := s.pebbleOptions(cache)
+	if s.db, err = pebble.Open(dir, o); err != nil {
 		return errors.Join(explainOpen(err), s.lock.Close())
 	}
+	o.EnsureDefaults()
+	s.tableOptions = o.MakeWriterOptions(0, s.db.TableFormat())
 	return nil
 }
+
+func (s *Store) closeDB() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
 func (s *Store) syncInterval() time.Duration {
 	if s.waiting.Load() < crowd {
@@ -201,9 +233,8 @@ func explainOpen(err error) error {
 	return err
 }
 
-// pebbleOptions are sized for records of a hundred bytes and a write for every
-// subject of every event: a memtable large enough to fold many writes of a hot record into
-// one, and few tables below it.
+// pebbleOptions are sized for records of a hundred bytes, which come in sorted tables, and
+// log entries of a few hundred.
 func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 	o := &pebble.Options{
 		Cache:                       cache,
@@ -273,21 +304,27 @@ func (s *Store) Close() error {
 		return engine.ErrClosed
 	}
 	s.closed = true
-	return errors.Join(s.db.Close(), s.lock.Close())
+	s.flush.stop()
+	var err error
+	if !s.opts.volatile && s.flush.since.Load() > 0 {
+		err = s.flush.flush()
+	}
+	return errors.Join(err, s.closeDB())
 }
 
 // LateEvents returns how many events since opening were too old for any
 // window and entered only the totals.
 func (s *Store) LateEvents() uint64 { return s.late.Load() }
 
-// nextID assigns the id of an event. Ids strictly increase, whatever the clock does.
-func (s *Store) nextID(random uint64) engine.EventID {
+// nextSeq numbers a change, whose subjects are locked. Numbers strictly increase, whatever
+// the clock does.
+func (s *Store) nextSeq() record.Seq {
 	now := uint64(max(time.Now().UnixMicro(), 1))
 	for {
 		last := s.lastSeq.Load()
 		next := max(now, last+1)
 		if s.lastSeq.CompareAndSwap(last, next) {
-			return newEventID(next, random)
+			return record.Seq(next)
 		}
 	}
 }

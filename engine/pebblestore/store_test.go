@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -14,14 +15,18 @@ import (
 
 var testKeys = []hashing.KeyCheck{{Key: 1, Value: [16]byte{1}}}
 
-// opener opens stores on a file system.
-func opener(fs func() vfs.FS) storetest.Open {
+// small are bounds so tight that a handful of events is flushed and evicted.
+var small = Options{CacheBytes: 1 << 18, DirtyBytes: 4 << 10, MaxUnflushed: 20}
+
+// opener opens stores on a file system, with the bounds of some options.
+func opener(bounds Options, fs func() vfs.FS) storetest.Open {
 	return func(t testing.TB) storetest.Opened {
 		dir, err := os.MkdirTemp(t.TempDir(), "store")
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := Options{Keys: testKeys, Create: true, FS: fs(), Fatal: func(err error) { panic(err) }}
+		o := bounds
+		o.Keys, o.Create, o.FS, o.Fatal = testKeys, true, fs(), func(err error) { panic(err) }
 		open := func() engine.Store {
 			s, err := Open(dir, o)
 			if err != nil {
@@ -34,15 +39,45 @@ func opener(fs func() vfs.FS) storetest.Open {
 }
 
 func TestContractInMemory(t *testing.T) {
-	open := opener(func() vfs.FS { return vfs.NewMem() })
+	open := opener(Options{}, func() vfs.FS { return vfs.NewMem() })
 	storetest.Run(t, open)
 	storetest.RunReopen(t, open)
 }
 
 func TestContractOnDisk(t *testing.T) {
-	open := opener(func() vfs.FS { return vfs.Default })
+	open := opener(small, func() vfs.FS { return vfs.Default })
 	storetest.Run(t, open)
 	storetest.RunReopen(t, open)
+}
+
+// TestContractAcrossPowerCuts takes the power away between operations, at any point of
+// a flush that is under way, and keeps a random share of what was not synced.
+func TestContractAcrossPowerCuts(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Opened { return openCrashable(t, small) })
+}
+
+func openCrashable(t testing.TB, bounds Options) storetest.Opened {
+	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	o := bounds
+	o.Keys, o.Create, o.FS, o.Fatal = testKeys, true, vfs.NewCrashableMem(), func(err error) { panic(err) }
+	var current *Store
+	open := func() engine.Store {
+		s, err := Open("store", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		current = s
+		return s
+	}
+	crash := func() engine.Store {
+		left := o.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: random.IntN(101), RNG: random})
+		if err := current.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.FS = left
+		return open()
+	}
+	return storetest.Opened{Store: open(), Reopen: open, Crash: crash}
 }
 
 func TestAnotherKeyringIsRefused(t *testing.T) {
@@ -80,7 +115,9 @@ func TestAnotherKeyringIsRefused(t *testing.T) {
 
 func TestContractVolatile(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Opened {
-		s, err := OpenMemory(Options{Keys: testKeys})
+		o := small
+		o.Keys = testKeys
+		s, err := OpenMemory(o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// tx is one atomic step on some subjects: lock their stripes, load, edit,
+// tx is one atomic step on some subjects: lock their shards, load, edit,
 // commit. It belongs to one goroutine and is used again by others.
 type tx struct {
 	s       *Store
@@ -20,42 +21,65 @@ type tx struct {
 	records [hashing.Kinds]record.Record // of the subjects of one event
 	seen    engine.Observation           // points into records
 	entry   record.Entry
+	effect  record.Effect
 	batch   *pebble.Batch
-	written []hashing.Subject // put, and not applied yet
+	changes int64  // in the batch
+	staged  []edit // records to keep once the batch is applied
+	bytes   []byte // of staged
 	key     []byte
 	value   []byte
 }
 
+// edit is a record as it will be.
+type edit struct {
+	subject    hashing.Subject
+	start, end int // in tx.bytes
+}
+
 func newTx(s *Store) *tx { return &tx{s: s} }
 
-// begin starts a step on subjects. After nil, the caller must call end.
+// begin starts a step that changes subjects, once there is room for changes. After nil, the
+// caller must call end.
 func (s *Store) begin(ctx context.Context, subjects ...hashing.Subject) (*tx, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
-	t := s.txs.Get().(*tx) //nolint:forcetypeassert // the pool holds nothing else
-	t.locked = stripesOf(t.locked, subjects...)
-	for _, i := range t.locked {
-		s.stripes[i].mu.Lock()
+	if err := s.flush.makeRoom(ctx); err != nil {
+		s.leave()
+		return nil, err
 	}
-	return t, nil
+	return s.lockAll(subjects), nil
+}
+
+// beginLook starts a step that changes nothing. After nil, the caller must call end.
+func (s *Store) beginLook(ctx context.Context, subjects ...hashing.Subject) (*tx, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	return s.lockAll(subjects), nil
+}
+
+func (s *Store) lockAll(subjects []hashing.Subject) *tx {
+	t := s.txs.Get().(*tx) //nolint:forcetypeassert // the pool holds nothing else
+	t.locked = shardsOf(t.locked, subjects...)
+	for _, i := range t.locked {
+		s.shards[i].mu.Lock()
+	}
+	return t
 }
 
 // unlock lets others at the subjects. Calling it again does nothing.
 func (t *tx) unlock() {
 	for _, i := range t.locked {
-		t.s.stripes[i].mu.Unlock()
+		t.s.shards[i].mu.Unlock()
 	}
 	t.locked = t.locked[:0]
 }
 
 // end finishes a step. What was put and not committed, because the step was
-// refused or panicked, leaves memory before anybody else can see it.
+// refused or panicked, is forgotten: nobody else has seen it.
 func (t *tx) end() {
-	for _, s := range t.written {
-		t.s.stripes[stripeOf(s)].forget(s)
-	}
-	t.written = t.written[:0]
+	t.staged, t.bytes, t.changes = t.staged[:0], t.bytes[:0], 0
 	t.unlock()
 	s := t.s
 	if t.batch != nil {
@@ -66,36 +90,29 @@ func (t *tx) end() {
 	s.leave()
 }
 
-// load reads the record of a subject, whose stripe is locked.
+// load reads the record of a subject, whose shard is locked. Reading the tables under the lock
+// keeps it simple: nobody can change, flush and evict the record in between.
 func (t *tx) load(s hashing.Subject, r *record.Record) error {
-	st := &t.s.stripes[stripeOf(s)]
-	if b, ok := st.cached(s); ok {
-		return t.parse(r, b)
+	sh := &t.s.shards[shardOf(s)]
+	if b, known := sh.get(s); known {
+		r.Reload(b)
+		return nil
 	}
 	t.key = appendSubjectKey(t.key[:0], s)
 	b, closer, err := t.s.db.Get(t.key)
 	if err == pebble.ErrNotFound { //nolint:errorlint // documented to be returned as it is
-		st.keep(s, nil)
+		sh.put(s, nil, false)
 		return r.Load(nil)
 	}
 	if err != nil {
 		return explainRead(err)
 	}
-	err = t.parse(r, b)
-	if err == nil {
-		st.keep(s, b)
+	if err = r.Load(b); err != nil {
+		err = fmt.Errorf("%w: subject record", engine.ErrCorrupt)
+	} else {
+		sh.put(s, b, false)
 	}
-	if closeErr := closer.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
-func (t *tx) parse(r *record.Record, b []byte) error {
-	if err := r.Load(b); err != nil {
-		return fmt.Errorf("%w: subject record", engine.ErrCorrupt)
-	}
-	return nil
+	return errors.Join(err, closer.Close())
 }
 
 // loadAll reads the records of an event's subjects and shows them as what was
@@ -114,34 +131,61 @@ func (t *tx) loadAll(subjects *hashing.Subjects) error {
 	return nil
 }
 
-// put writes the record of a subject, whose stripe is locked.
-func (t *tx) put(s hashing.Subject, r *record.Record) error {
-	t.key = appendSubjectKey(t.key[:0], s)
-	b := r.Bytes()
-	t.s.stripes[stripeOf(s)].keep(s, b)
-	t.written = append(t.written, s)
-	if len(b) == 0 {
-		return t.writes().Delete(t.key, nil)
-	}
-	return t.writes().Set(t.key, b, nil)
+// put stages the record of a subject, whose shard is locked.
+func (t *tx) put(s hashing.Subject, r *record.Record) {
+	start := len(t.bytes)
+	t.bytes = append(t.bytes, r.Bytes()...)
+	t.staged = append(t.staged, edit{subject: s, start: start, end: len(t.bytes)})
 }
 
-func (t *tx) putAll(subjects *hashing.Subjects) error {
-	for kind, s := range subjects {
-		if !s.Given() {
-			continue
-		}
-		if err := t.put(s, &t.records[kind]); err != nil {
-			return err
+// putSeen stages the records of all subjects that were loaded.
+func (t *tx) putSeen(subjects *hashing.Subjects) {
+	for kind, r := range t.seen.Records {
+		if r != nil {
+			t.put(subjects[kind], r)
 		}
 	}
-	return nil
+}
+
+// putEvent writes the entry of an event that the records now hold.
+func (t *tx) putEvent(domain hashing.DomainID) error {
+	t.changes++
+	return t.putEntry(domain)
 }
 
 // putEntry writes the entry of the event log.
 func (t *tx) putEntry(domain hashing.DomainID) error {
 	t.key = appendLogKey(t.key[:0], domain, t.entry.ID)
 	t.value = t.entry.Append(t.value[:0])
+	return t.writes().Set(t.key, t.value, nil)
+}
+
+// putEffect numbers t.effect, makes it in the records of its subjects, which are seen, and
+// writes it to the journal. It reports whether it changed anything.
+func (t *tx) putEffect() (changed bool, err error) {
+	t.effect.Seq = t.s.nextSeq()
+	for kind, s := range t.effect.Subjects {
+		if s.Given() {
+			changed = t.effect.Apply(hashing.Kind(kind), &t.records[kind]) || changed
+		}
+	}
+	if !changed {
+		return false, nil
+	}
+	for kind, s := range t.effect.Subjects {
+		if s.Given() {
+			t.put(s, &t.records[kind])
+		}
+	}
+	return true, t.putJournal()
+}
+
+// putJournal writes t.effect to the journal.
+func (t *tx) putJournal() error {
+	t.changes++
+	t.s.journaled.Store(true)
+	t.key = appendJournalKey(t.key[:0], uint64(t.effect.Seq))
+	t.value = t.effect.Append(t.value[:0])
 	return t.writes().Set(t.key, t.value, nil)
 }
 
@@ -152,9 +196,9 @@ func (t *tx) writes() *pebble.Batch {
 	return t.batch
 }
 
-// commit applies everything written, with the answer to remember, unlocks,
-// and returns when it is durable. What cannot be applied or made durable ends
-// the process: records in memory are ahead of the disk then.
+// commit applies everything written, with the answer to remember, keeps the
+// records, unlocks, and returns when the log is durable. What cannot be applied or made durable
+// ends the process: what memory says is ahead of the disk then.
 func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 	if once != nil {
 		if err := t.putOnce(domain, once); err != nil {
@@ -166,19 +210,29 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 	}
 	if t.s.opts.volatile {
 		t.failOn(t.s.db.Apply(t.batch, pebble.NoSync))
-		t.written = t.written[:0]
+		t.keep()
 		return nil
 	}
 	// Pebble marks ApplyNoSyncWait as not yet meant for others. What we rely on
 	// is that it applies and orders as Apply does, and that SyncWait returns
 	// only when the log is durable past the batch: TestPowerCut holds both.
 	t.failOn(t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync))
-	t.written = t.written[:0]
+	t.keep()
 	t.unlock()
 	t.s.waiting.Add(1)
 	defer t.s.waiting.Add(-1)
 	t.failOn(t.batch.SyncWait())
 	return nil
+}
+
+// keep makes the staged records those that others see.
+func (t *tx) keep() {
+	soiled := int64(0)
+	for _, e := range t.staged {
+		soiled += t.s.shards[shardOf(e.subject)].put(e.subject, t.bytes[e.start:e.end], true)
+	}
+	t.staged = t.staged[:0]
+	t.s.flush.note(t.changes, soiled)
 }
 
 func (t *tx) failOn(err error) {

@@ -88,11 +88,11 @@ func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
 		}
 	}
 	binary.BigEndian.PutUint64(r.b[atNewest:], uint64(m.Seq))
+	if r.body(sectionApplied) != nil {
+		r.edit(sectionApplied, func([]byte) []byte { return nil })
+	}
 	return placed
 }
-
-// CountOutcome counts an outcome that was reported at a time.
-func (r *Record) CountOutcome(ev scoring.Event, at, now Time) { r.count(ev, at, now) }
 
 func (r *Record) count(ev scoring.Event, at, now Time) (placed bool) {
 	r.begin()
@@ -144,9 +144,9 @@ func (r *Record) settleSection(id byte, now Time) {
 	}
 }
 
-// Label adds n, which may be negative, to how many events of the subject are
+// label adds n, which may be negative, to how many events of the subject are
 // labelled Abuse or Legitimate. A tally never falls below zero.
-func (r *Record) Label(ev scoring.Event, n int) {
+func (r *Record) label(ev scoring.Event, n int) {
 	at := 0
 	if ev == scoring.Legitimate {
 		at = 4

@@ -3,7 +3,9 @@
 //
 // A Record is edited in place: Load it from bytes (none for a subject not seen
 // before), Apply an event, and store Bytes. The same Record is then Measured
-// for a policy's signals. An Entry is one line of the event log.
+// for a policy's signals. An Entry is one line of the event log, and an Effect
+// one line of the journal: together they hold everything that ever changed a
+// record, so that one that was lost with the memory it lay in can be made again.
 //
 // Everything is pure: no input or output, no clock. Neither type is safe for
 // concurrent use; both are meant to be used again, and then do not allocate.
@@ -27,18 +29,22 @@
 //	49             generation (4): how often the phone was released
 //	50             labels: events labelled abuse (4), legitimate (4)
 //	51             lists: number (1), then per list: id (2), Time of expiry or 0 for never
+//	52             Seq of the newest change (8), where that is no event
 //
 // A phone seen once, with an account, a device, an address and a country,
 // takes 63 bytes.
 //
-// # Layout of a log entry, version 1
+// # Layout of a log entry, version 2
 //
 // "uv" is an unsigned and "sv" a signed varint of package encoding/binary.
 //
-//	1     version: 1
+//	1     version: 2; entries of version 1 lack what is marked so, and are read too
 //	1     scoring.Event
-//	1     flags: 1 verified, 2 claimed, 4 held out, 8 a number was given, 16 and is valid
+//	1     flags: 1 verified, 2 claimed, 4 held out, 8 a number was given, 16 and is valid,
+//	      32 linked at once (not in 1), 64 a country was given (not in 1)
 //	sv    unix seconds when it happened
+//	sv    how many seconds later it was committed (not in 1)
+//	2     country, if one was given (not in 1)
 //	1     which subjects follow: bit k for hashing.Kind k
 //	...   per subject: key id (2), pseudonym (16)
 //	8     link tag, if an account is among the subjects
@@ -51,4 +57,17 @@
 //	      IEEE 754, or n+2 for the whole number n
 //	uv    number of outcomes, then per outcome: scoring.Event (1), sv unix
 //	      seconds, length of the source (1), source
+//
+// # Layout of an effect, version 1
+//
+//	1     version: 1
+//	1     Op
+//	sv    unix seconds when it happened
+//	sv    how many seconds later it was committed
+//	1     which subjects follow: bit k for hashing.Kind k
+//	...   per subject: key id (2), pseudonym (16)
+//	...   OpOutcome: scoring.Event (1), the one it replaced or 0 (1), 1 if an account was linked (1), link tag (8)
+//	...   OpUnlink: link tag (8)
+//	...   OpList: list id (2), sv unix seconds of expiry or 0
+//	...   OpUnlist: list id (2)
 package record

@@ -13,12 +13,15 @@ import (
 type Entry struct {
 	ID         EventID // the key in the log, not part of the encoded value
 	Kind       scoring.Event
-	Verified   bool  // the request said that the number was verified for the account
-	Claimed    bool  // the account was linked, or had been, when the event was committed
-	Holdout    bool  // a block by score was let through
-	Given      bool  // a number was sent
-	Valid      bool  // and it can exist
-	Time       int64 // unix seconds: when it happened
+	Verified   bool   // the request said that the number was verified for the account
+	Claimed    bool   // the account was linked by the event or its outcome, or had been before
+	Linked     bool   // the account was linked, or had been, when the event was committed
+	Holdout    bool   // a block by score was let through
+	Given      bool   // a number was sent
+	Valid      bool   // and it can exist
+	Time       int64  // unix seconds: when it happened
+	Now        int64  // unix seconds: the clock when it was committed; Time in entries of version 1
+	Country    string // two letters, "" for unknown and in entries of version 1
 	Subjects   hashing.Subjects
 	Link       hashing.LinkTag // zero without an account
 	Prev       Seq             // the phone's event before this one, 0 for none
@@ -82,15 +85,23 @@ const (
 	flagHoldout
 	flagGiven
 	flagValid
+	flagLinked
+	flagCountry
 )
+
+// entryVersion is what Append writes. Decode also reads version 1, which had neither Now nor
+// Country nor Linked.
+const entryVersion = 2
 
 // maxValues bounds what Decode accepts; a policy has far fewer slots.
 const maxValues = 1024
 
 // Append appends the encoded entry, without its id, to dst.
 func (e *Entry) Append(dst []byte) []byte {
-	dst = append(dst, version, byte(e.Kind), e.flags())
+	dst = append(dst, entryVersion, byte(e.Kind), e.flags())
 	dst = binary.AppendVarint(dst, e.Time)
+	dst = binary.AppendVarint(dst, e.Now-e.Time)
+	dst = append(dst, e.Country...)
 	dst = appendSubjects(dst, &e.Subjects)
 	if e.Subjects[hashing.Account].Given() {
 		dst = append(dst, e.Link[:]...)
@@ -108,7 +119,7 @@ func (e *Entry) Append(dst []byte) []byte {
 
 func (e *Entry) flags() byte {
 	var f byte
-	for i, set := range [...]bool{e.Verified, e.Claimed, e.Holdout, e.Given, e.Valid} {
+	for i, set := range [...]bool{e.Verified, e.Claimed, e.Holdout, e.Given, e.Valid, e.Linked, e.Country != ""} {
 		if set {
 			f |= 1 << i
 		}
@@ -161,12 +172,21 @@ func (e *Entry) appendOutcomes(dst []byte) []byte {
 func (e *Entry) Decode(id EventID, b []byte) error {
 	*e = Entry{ID: id, Values: e.Values[:0]}
 	d := decoder{b: b}
-	if d.byte() != version {
+	written := d.byte()
+	if written != 1 && written != entryVersion {
 		return ErrMalformed
 	}
 	e.Kind = scoring.Event(d.byte())
-	e.setFlags(d.byte())
+	flags := d.byte()
+	e.setFlags(flags)
 	e.Time = d.varint()
+	e.Now = e.Time
+	if written == entryVersion {
+		e.Now += d.varint()
+	}
+	if flags&flagCountry != 0 {
+		e.Country = string(d.bytes(2))
+	}
 	d.subjects(&e.Subjects)
 	if e.Subjects[hashing.Account].Given() {
 		copy(e.Link[:], d.bytes(len(e.Link)))
@@ -193,6 +213,7 @@ func (e *Entry) setFlags(f byte) {
 	e.Holdout = f&flagHoldout != 0
 	e.Given = f&flagGiven != 0
 	e.Valid = f&flagValid != 0
+	e.Linked = f&flagLinked != 0
 }
 
 // decoder takes values off the front of b. After the first that is not there,
@@ -222,6 +243,13 @@ func (d *decoder) byte() byte {
 func (d *decoder) uint64() uint64 {
 	if b := d.bytes(8); b != nil {
 		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (d *decoder) uint16() uint16 {
+	if b := d.bytes(2); b != nil {
+		return binary.BigEndian.Uint16(b)
 	}
 	return 0
 }

@@ -23,16 +23,23 @@ func golden(t *testing.T, name string, got []byte) []byte {
 			t.Fatal(err)
 		}
 	}
-	text, err := os.ReadFile(path)
+	want := readGolden(t, name)
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is now written as\n%x, it was\n%x", name, got, want)
+	}
+	return want
+}
+
+// readGolden returns the bytes of a fixture.
+func readGolden(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile("testdata/" + name + ".hex")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil {
 		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is now written as\n%x, it was\n%x", name, got, want)
 	}
 	return want
 }
@@ -49,9 +56,9 @@ func busy() *Record {
 		r.Apply(hashing.Phone, &m)
 	}
 	now := Time(200_012_000)
-	r.CountOutcome(scoring.Verified, now, now)
-	r.Label(scoring.Abuse, 2)
-	r.Label(scoring.Legitimate, 1)
+	r.countOutcome(scoring.Verified, 0, now, now)
+	r.label(scoring.Abuse, 2)
+	r.label(scoring.Legitimate, 1)
 	r.Link(hashing.LinkTag{1}, now, 3)
 	r.Link(hashing.LinkTag{2}, now, 3)
 	r.SetList(7, 0)
@@ -90,24 +97,60 @@ func TestGoldenRecord(t *testing.T) {
 	golden(t, "record_released", r.Bytes())
 }
 
+// TestGoldenEntry reads what version 1 wrote, and holds version 2 to its fixture.
 func TestGoldenEntry(t *testing.T) {
 	e := Entry{
 		ID: NewEventID(1234, 5678), Kind: scoring.Verification, Verified: true, Claimed: true, Given: true, Valid: true,
-		Time: 1_800_000_000, Subjects: subjects(), Link: hashing.LinkTag{1, 2, 3}, Prev: 99, Generation: 2,
+		Time: 1_800_000_000, Now: 1_800_000_007, Subjects: subjects(), Link: hashing.LinkTag{1, 2, 3}, Prev: 99, Generation: 2,
 		Verdict: scoring.Review, Score: 61, Policy: 300, Values: []float64{0, 1, math.NaN(), 0.5, -3, 1e6},
 	}
 	e.SetOutcome(Outcome{Kind: scoring.Verified, Time: 1_800_000_100})
 	e.SetOutcome(Outcome{Kind: scoring.Abuse, Time: 1_800_086_400, Source: "chargeback"})
-	var read Entry
-	if err := read.Decode(e.ID, golden(t, "entry", e.Append(nil))); err != nil {
-		t.Fatal(err)
+	check := func(b []byte) Entry {
+		var read Entry
+		if err := read.Decode(e.ID, b); err != nil {
+			t.Fatal(err)
+		}
+		if read.Kind != e.Kind || !read.Claimed || read.Holdout || read.Subjects != e.Subjects || read.Link != e.Link || read.Prev != 99 ||
+			read.Generation != 2 || read.Score != 61 || read.Policy != 300 || len(read.Values) != 6 || !math.IsNaN(read.Values[2]) || read.Values[4] != -3 {
+			t.Errorf("a stored entry is read as %+v", read)
+		}
+		if o := read.Outcomes(); len(o) != 2 || o[0].Kind != scoring.Verified || o[1].Source != "chargeback" {
+			t.Errorf("outcomes %+v", o)
+		}
+		return read
 	}
-	if read.Kind != e.Kind || !read.Claimed || read.Holdout || read.Subjects != e.Subjects || read.Link != e.Link || read.Prev != 99 ||
-		read.Generation != 2 || read.Score != 61 || read.Policy != 300 || len(read.Values) != 6 || !math.IsNaN(read.Values[2]) || read.Values[4] != -3 {
-		t.Errorf("a stored entry is read as %+v", read)
+	if old := check(readGolden(t, "entry")); old.Now != old.Time || old.Country != "" || old.Linked {
+		t.Errorf("version 1 is read as %+v", old)
 	}
-	if o := read.Outcomes(); len(o) != 2 || o[0].Kind != scoring.Verified || o[1].Source != "chargeback" {
-		t.Errorf("outcomes %+v", o)
+	e.Linked, e.Country = true, "GB"
+	now := check(golden(t, "entry2", e.Append(nil)))
+	if now.Now != e.Now || now.Country != "GB" || !now.Linked {
+		t.Errorf("version 2 is read as %+v", now)
 	}
-	golden(t, "entry", read.Append(nil))
+	golden(t, "entry2", now.Append(nil))
+}
+
+func TestGoldenEffects(t *testing.T) {
+	for name, e := range map[string]Effect{
+		"effect_outcome": {
+			Op: OpOutcome, Time: 1_800_000_000, Now: 1_800_000_001, Subjects: subjects(), Event: scoring.Abuse,
+			Replaced: scoring.Legitimate, Linked: true, Link: hashing.LinkTag{1, 2, 3},
+		},
+		"effect_unlink":  {Op: OpUnlink, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), Link: hashing.LinkTag{4}},
+		"effect_release": {Op: OpRelease, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
+		"effect_list":    {Op: OpList, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), List: 300, Expires: 1_900_000_000},
+		"effect_unlist":  {Op: OpUnlist, Subjects: subjects(), List: 300},
+	} {
+		b := golden(t, name, e.Append(nil))
+		var read Effect
+		if err := read.Decode(0, b); err != nil || read != e {
+			t.Errorf("%s is read as %+v: %v", name, read, err)
+		}
+		for n := range b {
+			if read.Decode(0, b[:n]) == nil {
+				t.Errorf("%d of %d bytes are %s", n, len(b), name)
+			}
+		}
+	}
 }

@@ -42,6 +42,7 @@ const (
 	sectionGeneration = 49
 	sectionLabels     = 50
 	sectionLists      = 51
+	sectionApplied    = 52
 )
 
 // Ahead is how far in seconds a stored time may lie ahead of the clock before
@@ -72,6 +73,26 @@ func (r *Record) Load(b []byte) error {
 		return err
 	}
 	return nil
+}
+
+// Reload is Load for what Bytes returned before: it takes the bytes as they are.
+func (r *Record) Reload(b []byte) {
+	r.b, r.sections = append(r.b[:0], b...), r.sections[:0]
+	for at := headSize; at < len(b); {
+		id := b[at]
+		end := at + 1
+		switch {
+		case id < scoring.Events:
+			end += window.CountLen(b[end:])
+		case id < sectionLinks:
+			end += window.DistinctLen(b[end:])
+		default:
+			size, _ := bodySize(id, b[end:])
+			end += size
+		}
+		r.sections = append(r.sections, section{id: id, start: at, end: end})
+		at = end
+	}
 }
 
 // Bytes returns the record as stored, valid until r is used again. They are
@@ -117,7 +138,7 @@ func bodySize(id byte, b []byte) (int, bool) {
 		return arraySize(b, 2, linkSize)
 	case id == sectionGeneration:
 		return 4, len(b) >= 4
-	case id == sectionLabels:
+	case id == sectionLabels, id == sectionApplied:
 		return 8, len(b) >= 8
 	case id == sectionLists:
 		return arraySize(b, 1, listSize)
@@ -234,6 +255,24 @@ func (r *Record) Newest() Seq {
 		return 0
 	}
 	return Seq(binary.BigEndian.Uint64(r.b[atNewest:]))
+}
+
+// Applied returns the newest change that the record holds, event or not. It holds
+// every one before, too: changes of one subject are applied in the order of their Seq.
+func (r *Record) Applied() Seq {
+	if b := r.body(sectionApplied); b != nil {
+		return Seq(binary.BigEndian.Uint64(b))
+	}
+	return r.Newest()
+}
+
+// setApplied notes a change that is no event. Where nothing else is left there is no record.
+func (r *Record) setApplied(seq Seq) {
+	if n := len(r.sections); r.Empty() && (n == 0 || n == 1 && r.sections[0].id == sectionApplied) {
+		r.b, r.sections = r.b[:0], r.sections[:0]
+		return
+	}
+	r.edit(sectionApplied, func(b []byte) []byte { return binary.BigEndian.AppendUint64(b[:0], uint64(seq)) })
 }
 
 func (r *Record) time(at int) Time {

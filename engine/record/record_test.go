@@ -157,7 +157,7 @@ func FuzzLoad(f *testing.F) {
 		r.Unlink(hashing.LinkTag{2})
 		r.SetList(1, 0)
 		r.DropList(2)
-		r.Label(scoring.Abuse, 1)
+		r.label(scoring.Abuse, 1)
 		if err := new(Record).Load(r.Bytes()); err != nil {
 			t.Errorf("a record is malformed after edits: %v", err)
 		}

@@ -70,6 +70,9 @@ func equalsModel(t *testing.T, open Open) {
 		if o.Reopen != nil {
 			actions["reopen"] = m.reopen
 		}
+		if o.Crash != nil {
+			actions["crash"] = m.crash
+		}
 		rt.Repeat(actions)
 	})
 }
@@ -208,6 +211,8 @@ func (m *machine) reopen(rt *rapid.T) {
 	m.check(rt, m.w.store.Close())
 	m.w.store = m.open.Reopen()
 }
+
+func (m *machine) crash(*rapid.T) { m.w.store = m.open.Crash() }
 
 // compareTimeline holds the walk of one phone's events against the model.
 func (m *machine) compareTimeline(rt *rapid.T) {

@@ -32,6 +32,10 @@ type Opened struct {
 	// store that cannot outlive being closed.
 	Reopen func() engine.Store
 
+	// Crash takes the power away from the store and opens what is left: all that was
+	// durable, and some of what was not. It is nil where that cannot be tried.
+	Crash func() engine.Store
+
 	// Discard frees what the closed store holds on disk. It may be nil.
 	Discard func()
 }

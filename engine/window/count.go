@@ -15,6 +15,10 @@ func CountSize(b []byte) (n int, ok bool) {
 	return n, ok && aging(b)
 }
 
+// CountLen returns the length of the Count that b begins with, which CountSize accepted
+// before.
+func CountLen(b []byte) int { return counts.length(b) }
+
 // aging reports whether the levels of b are as merging leaves them: each has at
 // least 32 entries when there is one above it, and nothing above is newer.
 func aging(b []byte) bool {

@@ -14,6 +14,10 @@ const tagSize = 4
 // false when b begins with none. It looks at any bytes without harm.
 func DistinctSize(b []byte) (n int, ok bool) { return members.size(b) }
 
+// DistinctLen returns the length of the Distinct that b begins with, which DistinctSize
+// accepted before.
+func DistinctLen(b []byte) int { return members.length(b) }
+
 // AddMember notes that a member was seen. Tags must be uniformly distributed;
 // members whose tags are equal are one. A member seen before moves to the later
 // of its two times.

@@ -86,6 +86,9 @@ func (s shape) size(b []byte) (n int, ok bool) {
 	return n, len(b) >= n && s.ordered(b, k)
 }
 
+// length returns how long the structure at the beginning of b is, where there is one.
+func (s shape) length(b []byte) int { return s.start(b, levels(b)) }
+
 // ordered reports whether the times of every level ascend.
 func (s shape) ordered(b []byte, k int) bool {
 	at := s.headSize(b)

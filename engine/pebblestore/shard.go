@@ -1,0 +1,171 @@
+package pebblestore
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// shardCount is how many locks the subjects share. Two events of five
+// subjects each that have nothing in common meet by accident in about 25 of 1,024 cases.
+const shardCount = 1024
+
+// shardOf returns the shard of a subject: the first ten bits of its pseudonym, so that a walk
+// over the shards meets the subjects of each kind in the order of their keys.
+// Pseudonyms are uniformly distributed, whatever they stand for.
+func shardOf(s hashing.Subject) int { return int(s.ID[0])<<2 | int(s.ID[1])>>6 }
+
+// shard locks some of the subjects, and keeps the records of those last used. What it keeps
+// is the truth: the tables may be behind.
+type shard struct {
+	mu sync.Mutex
+
+	// Guarded by mu.
+	index  map[hashing.Subject]uint32 // of slots
+	slots  []slot
+	free   []uint32 // slots not in use
+	dirty  []uint32 // slots whose record the tables do not have, in the order in which they changed
+	cells  cells
+	held   int64  // bytes, by cost
+	budget int64  // bound of held, as long as there is something to evict
+	hand   int    // where the search for something to evict goes on
+	stored uint32 // newest flush whose tables are part of the store
+}
+
+// slot is one record in memory. It has no pointers.
+type slot struct {
+	subject hashing.Subject
+	cell    cell   // empty for a subject known to have no record
+	copied  uint32 // flush that last copied the record
+	charge  uint32 // bytes that count as dirty; 0 when the record is not dirty
+	recent  bool   // used since the hand last came by
+	taken   bool
+}
+
+// maxLook is how many slots the hand passes in one search.
+const maxLook = 128
+
+// slotCost is about what a record in memory costs besides its cell: slot and index.
+const slotCost = 96
+
+func (sl *slot) cost() int64 { return int64(sl.cell.room()) + slotCost }
+
+// get returns the record of a subject if it is in memory, empty when there is none at all.
+// The bytes are the shard's, until the next put.
+func (sh *shard) get(s hashing.Subject) (b []byte, known bool) {
+	i, known := sh.index[s]
+	if !known {
+		return nil, false
+	}
+	sl := &sh.slots[i]
+	sl.recent = true
+	return sh.cells.bytes(sl.cell), true
+}
+
+// put keeps a record, which it copies. One that the tables do not have is dirty, and
+// stays until they do. It returns how many more bytes are dirty now.
+func (sh *shard) put(s hashing.Subject, b []byte, dirty bool) int64 {
+	i, known := sh.index[s]
+	if known {
+		sl := &sh.slots[i]
+		sh.held -= sl.cost()
+		sl.cell = sh.cells.replace(sl.cell, b)
+	} else {
+		i = sh.newSlot()
+		sh.slots[i] = slot{subject: s, cell: sh.cells.put(b), taken: true}
+		if sh.index == nil {
+			sh.index = make(map[hashing.Subject]uint32)
+		}
+		sh.index[s] = i
+	}
+	sl := &sh.slots[i]
+	sl.recent = true
+	sh.held += sl.cost()
+	grown := int64(0)
+	if dirty {
+		grown = sh.soil(i)
+	}
+	if sh.held > sh.budget {
+		sh.evict(i)
+	}
+	return grown
+}
+
+func (sh *shard) newSlot() uint32 {
+	if n := len(sh.free); n > 0 {
+		i := sh.free[n-1]
+		sh.free = sh.free[:n-1]
+		return i
+	}
+	sh.slots = append(sh.slots, slot{})
+	return uint32(len(sh.slots) - 1) //nolint:gosec // bounded by the budget
+}
+
+// soil makes a record dirty and returns how many more bytes are.
+func (sh *shard) soil(i uint32) int64 {
+	sl := &sh.slots[i]
+	if sl.charge == 0 {
+		sh.dirty = append(sh.dirty, i)
+	}
+	before := sl.charge
+	sl.charge = uint32(sl.cost()) //nolint:gosec // records are far below 4 GiB
+	return int64(sl.charge) - int64(before)
+}
+
+// clean calls fn with every dirty record and takes it for copied by a flush. It returns how many
+// bytes are no longer dirty.
+func (sh *shard) clean(flush uint32, fn func(hashing.Subject, []byte)) int64 {
+	total := int64(0)
+	for _, i := range sh.dirty {
+		sl := &sh.slots[i]
+		fn(sl.subject, sh.cells.bytes(sl.cell))
+		total += int64(sl.charge)
+		sl.charge, sl.copied = 0, flush
+	}
+	sh.dirty = sh.dirty[:0]
+	return total
+}
+
+// evict makes room: the hand goes round, passes over what was used since it last came by, and
+// drops the rest but for keep. What the tables do not have yet stays. It looks at few slots
+// a time, so that a shard full of dirty records, which are bounded elsewhere, costs nobody a search.
+func (sh *shard) evict(keep uint32) {
+	for range min(2*len(sh.slots), maxLook) {
+		if sh.held <= sh.budget {
+			return
+		}
+		i := uint32(sh.hand) //nolint:gosec // an index of slots
+		sh.hand = (sh.hand + 1) % len(sh.slots)
+		sl := &sh.slots[i]
+		switch {
+		case !sl.taken, i == keep, sl.charge > 0, sl.copied > sh.stored:
+		case sl.recent:
+			sl.recent = false
+		default:
+			sh.drop(i)
+		}
+	}
+}
+
+func (sh *shard) drop(i uint32) {
+	sl := &sh.slots[i]
+	sh.held -= sl.cost()
+	sh.cells.release(sl.cell)
+	delete(sh.index, sl.subject)
+	*sl = slot{}
+	sh.free = append(sh.free, i)
+}
+
+// shardsOf returns the shards of all subjects given, each once, in order, so that nobody
+// who locks them in this order waits in a circle.
+func shardsOf(dst []int, subjects ...hashing.Subject) []int {
+	dst = dst[:0]
+	for _, s := range subjects {
+		if s.Given() {
+			dst = append(dst, shardOf(s))
+		}
+	}
+	slices.Sort(dst)
+	return slices.Compact(dst)
+}
