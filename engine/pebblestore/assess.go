@@ -26,7 +26,7 @@ func (s *Store) Assess(ctx context.Context, ev *engine.Event, d *engine.Decision
 	t.observe(ev, d.ID.Seq())
 	decide(&t.seen, d)
 	t.settle(ev, d)
-	t.putSeen(&ev.Subjects)
+	t.put(&ev.Subjects)
 	if err := t.putEvent(ev.Domain); err != nil {
 		return err
 	}

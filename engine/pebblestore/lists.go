@@ -160,7 +160,7 @@ func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) er
 			return err
 		}
 	}
-	t.put(subject, r)
+	t.putCopy(subject, r)
 	return nil
 }
 

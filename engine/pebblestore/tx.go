@@ -33,7 +33,7 @@ type tx struct {
 // edit is a record as it will be.
 type edit struct {
 	subject    hashing.Subject
-	start, end int // in tx.bytes
+	start, end int // in tx.bytes; an end of 0 stands for the record of the subject's kind
 }
 
 func newTx(s *Store) *tx { return &tx{s: s} }
@@ -131,20 +131,20 @@ func (t *tx) loadAll(subjects *hashing.Subjects) error {
 	return nil
 }
 
-// put stages the record of a subject, whose shard is locked.
-func (t *tx) put(s hashing.Subject, r *record.Record) {
+// put stages records, whose shards are locked. They must not change any more.
+func (t *tx) put(subjects *hashing.Subjects) {
+	for _, s := range subjects {
+		if s.Given() {
+			t.staged = append(t.staged, edit{subject: s})
+		}
+	}
+}
+
+// putCopy stages a record whose place in t.records is needed for another one.
+func (t *tx) putCopy(s hashing.Subject, r *record.Record) {
 	start := len(t.bytes)
 	t.bytes = append(t.bytes, r.Bytes()...)
 	t.staged = append(t.staged, edit{subject: s, start: start, end: len(t.bytes)})
-}
-
-// putSeen stages the records of all subjects that were loaded.
-func (t *tx) putSeen(subjects *hashing.Subjects) {
-	for kind, r := range t.seen.Records {
-		if r != nil {
-			t.put(subjects[kind], r)
-		}
-	}
 }
 
 // putEvent writes the entry of an event that the records now hold.
@@ -172,11 +172,7 @@ func (t *tx) putEffect() (changed bool, err error) {
 	if !changed {
 		return false, nil
 	}
-	for kind, s := range t.effect.Subjects {
-		if s.Given() {
-			t.put(s, &t.records[kind])
-		}
-	}
+	t.put(&t.effect.Subjects)
 	return true, t.putJournal()
 }
 
@@ -229,7 +225,11 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 func (t *tx) keep() {
 	soiled := int64(0)
 	for _, e := range t.staged {
-		soiled += t.s.shards[shardOf(e.subject)].put(e.subject, t.bytes[e.start:e.end], true)
+		b := t.bytes[e.start:e.end]
+		if e.end == 0 {
+			b = t.records[e.subject.Kind].Bytes()
+		}
+		soiled += t.s.shards[shardOf(e.subject)].put(e.subject, b, true)
 	}
 	t.staged = t.staged[:0]
 	t.s.flush.note(t.changes, soiled)

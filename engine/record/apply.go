@@ -81,7 +81,7 @@ func countryTag(country string) uint32 {
 func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
 	placed = r.count(m.Event, m.At, m.Now)
 	for _, who := range pairs[owner] {
-		if with := m.members[who]; with.given {
+		if with := m.members[who]; with.given && !window.TouchMember(r.body(sectionMembers+byte(who)), with.tag, m.At) {
 			r.edit(sectionMembers+byte(who), func(b []byte) []byte {
 				return window.AddMember(b, with.tag, m.At)
 			})

@@ -71,6 +71,7 @@ func Run(t *testing.T, open Open) {
 		{"an entry keeps what was decided", entryKeeps},
 		{"policies get versions", policyVersions},
 		{"a concurrent crowd is counted exactly", concurrentCounts},
+		{"a concurrent crowd on many subjects is counted exactly", concurrentSpread},
 		{"a closed store says so", closedStore},
 		{"an ended context stops a call", endedContext},
 	}
@@ -84,6 +85,11 @@ func Run(t *testing.T, open Open) {
 			}
 		})
 	}
+	RunRandom(t, open)
+}
+
+// RunRandom holds random operations on a driver against the model. It is part of Run.
+func RunRandom(t *testing.T, open Open) {
 	t.Run("random operations equal the model", func(t *testing.T) { equalsModel(t, open) })
 }
 
@@ -460,6 +466,29 @@ func concurrentCounts(w *world) {
 		total += w.look(signup(p, 0, start)).Records[hashing.Phone].Total(scoring.Signup)
 	}
 	equal(w.t, "events", total, clients*each)
+}
+
+// concurrentSpread lets a crowd loose on more subjects than a store under test may keep in
+// memory, again and again on each.
+func concurrentSpread(w *world) {
+	const clients, each, phones = 16, 400, 160
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range each {
+				p := (i*clients + c) % phones
+				w.assess(signup(p, p, start), 0)
+			}
+		})
+	}
+	wg.Wait()
+	for p := range phones {
+		for kind, r := range w.look(signup(p, p, start)).Records {
+			if r != nil && r.Total(scoring.Signup) != clients*each/phones {
+				w.t.Errorf("phone %d, subject %d: %d events are counted, want %d", p, kind, r.Total(scoring.Signup), clients*each/phones)
+			}
+		}
+	}
 }
 
 func closedStore(w *world) {

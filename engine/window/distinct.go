@@ -31,6 +31,47 @@ func AddMember(b []byte, tag uint32, t Time) []byte {
 	return b
 }
 
+// TouchMember does what AddMember does as far as b keeps its length, as it nearly always does
+// once it is full. done is false when the rest is left for AddMember.
+func TouchMember(b []byte, tag uint32, t Time) (done bool) {
+	if len(b) == 0 {
+		return false
+	}
+	at := members.headSize(b)
+	for i := 0; i < levels(b) && bits.LeadingZeros32(tag) >= i; i++ {
+		n := entries(b, i)
+		if !touchAt(b, i, at, n, tag, t) {
+			return false
+		}
+		at += n * members.entry
+	}
+	return true
+}
+
+// touchAt moves a member of level i, which begins at start and has n entries, to its new time; or
+// lets it take the place of the oldest where the level is full and the next one has begun.
+func touchAt(b []byte, i, start, n int, tag uint32, t Time) bool {
+	level := b[start : start+n*members.entry]
+	at := findMember(level, tag)
+	switch {
+	case at >= 0 && members.timeAt(level, at) >= t:
+		return true
+	case at < 0 && (n < members.most || i+1 == levels(b)):
+		return false
+	case at < 0 && t <= members.timeAt(level, 0):
+		setEvicted(b, i, t)
+		return true
+	case at < 0:
+		setEvicted(b, i, members.timeAt(level, 0))
+		at = 0
+	}
+	place := (n - 1 - members.newer(level, 0, n, t)) * members.entry
+	copy(level[at:], level[at+members.entry:place+members.entry])
+	binary.BigEndian.PutUint32(level[place:], tag)
+	binary.BigEndian.PutUint32(level[place+tagSize:], t)
+	return true
+}
+
 // addAt notes a member at one level, and begins the next level when this one
 // is about to evict for the first time.
 func addAt(b []byte, i int, tag uint32, t Time) []byte {

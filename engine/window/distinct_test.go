@@ -179,6 +179,55 @@ func FuzzDistinct(f *testing.F) {
 	})
 }
 
+// TestTouchMemberIsAddMember holds the short way against the long one, on members that are
+// new, known, late and of every rarity.
+func TestTouchMemberIsAddMember(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	var long, short []byte
+	done := 0
+	for i := range 60_000 {
+		tag := random.Uint32() >> random.IntN(20)
+		if random.IntN(2) == 0 {
+			tag = mixed(random.Uint32N(100))
+		}
+		at := Time(1000+i/3) - random.Uint32N(50)
+		long = AddMember(long, tag, at)
+		if TouchMember(short, tag, at) {
+			done++
+		} else {
+			short = AddMember(short, tag, at)
+		}
+		if !slices.Equal(long, short) {
+			t.Fatalf("member %d: %x, the long way %x", i, short, long)
+		}
+	}
+	if done < 30_000 {
+		t.Errorf("only %d members went the short way", done)
+	}
+}
+
+// mixed spreads a small number over 32 bits.
+func mixed(n uint32) uint32 {
+	n = (n + 1) * 0x9e3779b9
+	return n ^ n>>15
+}
+
+func BenchmarkTouchMember(b *testing.B) {
+	random := rand.New(rand.NewPCG(5, 6))
+	var buf []byte
+	for i := range 100_000 {
+		buf = AddMember(buf, random.Uint32(), Time(i))
+	}
+	now := Time(100_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		now++
+		if tag := random.Uint32(); !TouchMember(buf, tag, now) {
+			buf = AddMember(buf, tag, now)
+		}
+	}
+}
+
 func BenchmarkAddMember(b *testing.B) {
 	random := rand.New(rand.NewPCG(5, 6))
 	buf := make([]byte, 0, 32<<10)

@@ -1,6 +1,9 @@
 package window
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Time is whole seconds since Epoch.
 type Time = uint32
@@ -157,9 +160,7 @@ func (s shape) addLevel(b []byte) []byte {
 // open makes room for n bytes at a place.
 func open(b []byte, at, n int) []byte {
 	old := len(b)
-	for range n {
-		b = append(b, 0)
-	}
+	b = slices.Grow(b, n)[:old+n]
 	copy(b[at+n:], b[at:old])
 	return b
 }
