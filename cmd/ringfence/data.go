@@ -19,6 +19,7 @@ import (
 type dataFlags struct {
 	data    string
 	keyring string
+	upgrade bool // accept an older format
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
@@ -53,7 +54,7 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Log: log})
+	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Log: log})
 	return store, hasher, err
 }
 

@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
-	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(), newDoctor(), newVersion())
+	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(), newDoctor(), newStore(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)
@@ -105,6 +105,7 @@ var hints = []struct {
 	{engine.ErrLocked, exitStore, "stop the other ringfence, or name another folder with --data"},
 	{engine.ErrWrongKeyring, exitStore, "use the keyring that the folder was made with; without it, what was counted cannot be read"},
 	{engine.ErrNewerFormat, exitStore, "use the version of ringfence that wrote it, or a newer one"},
+	{engine.ErrOlderFormat, exitStore, "copy the folder, then run: ringfence store upgrade"},
 	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
 	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
 	{os.ErrNotExist, exitFailed, "check the path, or begin with: ringfence serve --init"},

@@ -86,9 +86,13 @@ func (s *cells) putApart(b []byte) uint32 {
 
 // replace puts b where a cell was, in place when it fits.
 func (s *cells) replace(c cell, b []byte) cell {
-	if class := classOf(len(b)); class == c.class && class != apart {
+	if class := classOf(len(b)); class == c.class {
 		c.size = uint32(len(b)) //nolint:gosec // records are far below 4 GiB
-		copy(s.classes[class].data[int(c.at)*cellSizes[class]:], b)
+		if class == apart {
+			s.large[c.at] = append(s.large[c.at][:0], b...)
+		} else {
+			copy(s.classes[class].data[int(c.at)*cellSizes[class]:], b)
+		}
 		return c
 	}
 	s.release(c)

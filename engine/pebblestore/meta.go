@@ -13,31 +13,55 @@ import (
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// format is the version of the layout that this package writes.
+// format is the version of the layout that this package writes. In format 1, records were
+// written with every change and there was neither journal nor watermark.
 const format = 2
 
 // openMeta checks the format and the keyring, or writes them to a new store.
 func (s *Store) openMeta() error {
 	stored, err := s.get(keyFormat)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case stored == nil:
-		if err := s.initMeta(); err != nil {
-			return err
-		}
-	case len(stored) != 4:
-		return fmt.Errorf("%w: format version", engine.ErrCorrupt)
-	case binary.BigEndian.Uint32(stored) > format:
-		return engine.ErrNewerFormat
-	case binary.BigEndian.Uint32(stored) < format:
-		return engine.ErrOlderFormat
-	default:
-		if err := s.checkKeys(); err != nil {
-			return err
-		}
 	}
-	return s.loadLists()
+	if stored == nil {
+		err = s.initMeta()
+	} else {
+		err = errors.Join(s.checkFormat(stored), s.checkKeys())
+	}
+	return errors.Join(err, s.loadLists())
+}
+
+func (s *Store) checkFormat(stored []byte) error {
+	if len(stored) != 4 {
+		return fmt.Errorf("%w: format version", engine.ErrCorrupt)
+	}
+	switch version := binary.BigEndian.Uint32(stored); {
+	case version == 0:
+		return fmt.Errorf("%w: format version", engine.ErrCorrupt)
+	case version > format:
+		return engine.ErrNewerFormat
+	case version == format:
+		return nil
+	case !s.opts.Upgrade:
+		return engine.ErrOlderFormat
+	}
+	return s.upgrade()
+}
+
+// upgrade makes a store of format 1 one of the present format: the tables hold all there is.
+func (s *Store) upgrade() error {
+	newest, err := s.newestSeq()
+	if err != nil {
+		return err
+	}
+	b := s.db.NewBatch()
+	if err := b.Set(keyWatermark, binary.BigEndian.AppendUint64(nil, newest), nil); err != nil {
+		return err
+	}
+	if err := b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, format), nil); err != nil {
+		return err
+	}
+	return b.Commit(s.writeOptions())
 }
 
 // resume finds where the numbers of changes left off, and brings the records up to there.
@@ -54,9 +78,11 @@ func (s *Store) resume() error {
 	default:
 		return fmt.Errorf("%w: watermark", engine.ErrCorrupt)
 	}
-	if err := s.resumeSeq(watermark); err != nil {
+	newest, err := s.newestSeq()
+	if err != nil {
 		return err
 	}
+	s.lastSeq.Store(max(newest, watermark))
 	return s.recover(watermark)
 }
 
@@ -118,12 +144,11 @@ func (s *Store) checkKeys() error {
 	return nil
 }
 
-// resumeSeq finds the newest change.
-func (s *Store) resumeSeq(watermark uint64) error {
-	newest := watermark
+// newestSeq returns the number of the newest change that the log or the journal holds, 0 for none.
+func (s *Store) newestSeq() (newest uint64, err error) {
 	domains, err := s.domains()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	prefixes := [][]byte{{tableJournal}}
 	for _, d := range domains {
@@ -132,7 +157,7 @@ func (s *Store) resumeSeq(watermark uint64) error {
 	for _, prefix := range prefixes {
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if it.Last() {
 			var seq record.Seq
@@ -140,11 +165,10 @@ func (s *Store) resumeSeq(watermark uint64) error {
 			newest = max(newest, uint64(seq))
 		}
 		if err := errors.Join(err, it.Error(), it.Close()); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	s.lastSeq.Store(newest)
-	return nil
+	return newest, nil
 }
 
 // get returns a copy of a value, nil when there is none.

@@ -33,6 +33,10 @@ type Options struct {
 	// engine.ErrNotAStore.
 	Create bool
 
+	// Upgrade brings a store of an older format to the present one, after which older programs
+	// cannot open it. Without it, that is engine.ErrOlderFormat.
+	Upgrade bool
+
 	// CacheBytes bounds the records kept in memory, but for what DirtyBytes bounds. Default 256 MiB.
 	CacheBytes int64
 
