@@ -118,7 +118,7 @@ func (h *Hasher) Phone(n Number) Subject {
 	if n.p == nil {
 		return Subject{}
 	}
-	return h.subject(Phone, h.p.v.phone, nil, n.p.v.digits)
+	return h.subject(Phone, h.p.v.phone, n.p.v.text(), "")
 }
 
 // rangeDigits is how many digits at the end a range leaves open.
@@ -127,10 +127,10 @@ const rangeDigits = 4
 // Range returns the subject of the block of 10,000 numbers that a number lies
 // in, the zero Subject for the zero Number and for one of four digits or fewer.
 func (h *Hasher) Range(n Number) Subject {
-	if n.p == nil || len(n.p.v.digits) <= rangeDigits {
+	if n.p == nil || n.p.v.size <= rangeDigits {
 		return Subject{}
 	}
-	return h.subject(Range, h.p.v.rng, nil, n.p.v.digits[:len(n.p.v.digits)-rangeDigits])
+	return h.subject(Range, h.p.v.rng, n.p.v.text()[:n.p.v.size-rangeDigits], "")
 }
 
 // Account returns the subject of an account id, the zero Subject for "".

@@ -20,12 +20,21 @@ const MaxNumberSize = 64
 // itself: two Numbers of the same digits are not ==.
 type Number struct{ p *hidden[number] }
 
-// number is what Parse learnt.
+// number is what Parse learnt. It is one piece of memory, so that a Number costs one
+// allocation, and keeps nothing else of the input alive.
 type number struct {
-	digits string // E.164 without the plus sign, without any extension
+	digits [maxDigits]byte // E.164 without the plus sign, without any extension
+	size   uint8           // how many of them there are
+	kind   uint8           // index of typeNames
 	region string
-	kind   int // index of typeNames
 }
+
+// maxDigits is the most digits of a number: 3 of a calling code, and the 17 that
+// the library takes behind it. E.164 has 15.
+const maxDigits = 3 + 17
+
+// text returns the digits. They are those of n, not a copy.
+func (n *number) text() []byte { return n.digits[:n.size] }
 
 // problem is why something is not a number. Its text is fixed.
 type problem struct{ code, text string }
@@ -89,29 +98,54 @@ var lettersInPlace = regexp.MustCompile(
 //
 // What can be no number in any numbering plan is refused with one of the
 // errors above. So is a number with a letter among its digits.
+//
+// A number of 7 to 15 ASCII digits behind a plus sign, with or without
+// separators, takes a thousandth of the time that others take: see digits.go. The result is the same.
 func Parse(raw, defaultRegion string) (Number, error) {
+	// Short enough to be inlined: a Number that the caller does not pass on is then not allocated at all.
+	var at struct {
+		p hidden[number]
+		n number
+	}
+	if err := at.n.read(raw, defaultRegion); err != nil {
+		return Number{}, err
+	}
+	at.p.v = &at.n
+	return Number{&at.p}, nil
+}
+
+func (n *number) read(raw, defaultRegion string) error {
 	switch {
 	case raw == "":
-		return Number{}, ErrEmpty
+		return ErrEmpty
 	case len(raw) > MaxNumberSize:
-		return Number{}, ErrTooLong
-	case hasLetters(raw) && !lettersInPlace.MatchString(raw):
-		return Number{}, ErrLetters
+		return ErrTooLong
+	}
+	if ok, err := n.plain(raw); ok {
+		return err
+	}
+	*n = number{}
+	return n.readAny(raw, defaultRegion)
+}
+
+// readAny is read through the library alone.
+func (n *number) readAny(raw, defaultRegion string) error {
+	if hasLetters(raw) && !lettersInPlace.MatchString(raw) {
+		return ErrLetters
 	}
 	parsed, err := phonenumbers.Parse(raw, defaultRegion)
 	if err != nil {
-		return Number{}, translate(err)
+		return translate(err)
 	}
 	// A number is valid for the library when it has a type: IsValidNumber would look for it twice more.
 	kind := phonenumbers.GetNumberType(parsed)
 	if kind == phonenumbers.UNKNOWN {
-		return Number{}, ErrNotInUse
+		return ErrNotInUse
 	}
-	return Number{hide(number{
-		digits: phonenumbers.Format(parsed, phonenumbers.E164)[1:],
-		region: phonenumbers.GetRegionCodeForNumber(parsed),
-		kind:   int(kind),
-	})}, nil
+	n.size = uint8(copy(n.digits[:], phonenumbers.Format(parsed, phonenumbers.E164)[1:]))
+	n.kind = uint8(kind)
+	n.region = phonenumbers.GetRegionCodeForNumber(parsed)
+	return nil
 }
 
 // hasLetters reports whether lettersInPlace can say anything but yes.

@@ -1,0 +1,486 @@
+package hashing
+
+import (
+	"bytes"
+	"encoding/binary"
+	"flag"
+	"os"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/nyaruka/phonenumbers/v2"
+)
+
+var update = flag.Bool("update", false, "write the plan anew")
+
+// TestPlanIsUpToDate makes the plan from the library's metadata: it has to be the committed one.
+func TestPlanIsUpToDate(t *testing.T) {
+	made := buildPlan(t)
+	if *update {
+		if err := os.WriteFile("digits.bin", made, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(made) != plan {
+		t.Fatalf("digits.bin (%d bytes) is not what the library gives (%d bytes); run: go generate ./hashing", len(plan), len(made))
+	}
+	if len(made) > 1<<20 {
+		t.Errorf("%d bytes", len(made))
+	}
+}
+
+// machine is a deterministic automaton for one pattern, made as it is used. A
+// state is a set of places in the compiled pattern; state 0 is the empty set.
+type machine struct {
+	t    testing.TB
+	prog *syntax.Prog
+	sets [][]uint32
+	ids  map[string]int
+	next [][10]int // -1 where nobody was yet
+	ends []bool    // a match ends here, or would if the text did
+	won  []bool    // a match ends here, whatever follows
+}
+
+const dead = 0
+
+// newMachine compiles a pattern that begins with ^.
+func newMachine(t testing.TB, pattern string) *machine {
+	t.Helper()
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{t: t, prog: prog, ids: map[string]int{}}
+	m.intern(nil)
+	return m
+}
+
+func (m *machine) start() int {
+	return m.intern(m.follow([]uint32{uint32(m.prog.Start)}, syntax.EmptyBeginText))
+}
+
+// follow goes on from every place without reading. Where it would need the end of the
+// text, it stops, unless the end is given.
+func (m *machine) follow(from []uint32, given syntax.EmptyOp) []uint32 {
+	seen := make([]bool, len(m.prog.Inst))
+	var set, todo []uint32
+	for todo = slices.Clone(from); len(todo) > 0; {
+		pc := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[pc] {
+			continue
+		}
+		seen[pc] = true
+		switch inst := &m.prog.Inst[pc]; inst.Op {
+		case syntax.InstAlt, syntax.InstAltMatch:
+			todo = append(todo, inst.Out, inst.Arg)
+		case syntax.InstCapture, syntax.InstNop:
+			todo = append(todo, inst.Out)
+		case syntax.InstEmptyWidth:
+			need := syntax.EmptyOp(inst.Arg)
+			if need&^(syntax.EmptyBeginText|syntax.EmptyEndText) != 0 {
+				m.t.Fatal("a pattern with an assertion that nobody thought of")
+			}
+			if need&^given == 0 {
+				todo = append(todo, inst.Out)
+			} else if need == syntax.EmptyEndText {
+				set = append(set, pc)
+			}
+		case syntax.InstFail:
+		default:
+			set = append(set, pc)
+		}
+	}
+	slices.Sort(set)
+	return set
+}
+
+func (m *machine) intern(set []uint32) int {
+	var key []byte
+	for _, pc := range set {
+		key = binary.LittleEndian.AppendUint32(key, pc)
+	}
+	id, ok := m.ids[string(key)]
+	if ok {
+		return id
+	}
+	id = len(m.sets)
+	m.ids[string(key)] = id
+	m.sets = append(m.sets, set)
+	m.next = append(m.next, [10]int{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
+	m.won = append(m.won, m.matches(set))
+	m.ends = append(m.ends, m.matches(m.follow(set, syntax.EmptyEndText)))
+	return id
+}
+
+func (m *machine) matches(set []uint32) bool {
+	return slices.ContainsFunc(set, func(pc uint32) bool { return m.prog.Inst[pc].Op == syntax.InstMatch })
+}
+
+func (m *machine) step(state, digit int) int {
+	if to := m.next[state][digit]; to >= 0 {
+		return to
+	}
+	var out []uint32
+	for _, pc := range m.sets[state] {
+		switch inst := &m.prog.Inst[pc]; inst.Op {
+		case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+			if inst.MatchRune('0' + rune(digit)) {
+				out = append(out, inst.Out)
+			}
+		}
+	}
+	to := m.intern(m.follow(out, 0))
+	m.next[state][digit] = to
+	return to
+}
+
+// planner makes the states of one country.
+type planner struct {
+	t        testing.TB
+	machines []*machine
+	index    map[string]int // of a machine by its pattern
+	regions  []territory
+	prefix   *stripper // nil if the country has no national prefix
+	max      int       // digits behind the calling code
+	made     map[string]uint16
+	all      *stateSet
+}
+
+// territory is a region with the machines of its types, in the order in which the library asks.
+type territory struct {
+	general, fixed, mobile line
+	others                 []line
+	same                   bool // fixed lines and mobiles have one pattern
+	leading                int  // machine of the leading digits, -1 if it has none
+}
+
+// line is a type: which machine, and which lengths, any if there are none.
+type line struct {
+	kind    phonenumbers.PhoneNumberType
+	machine int
+	lengths []int32
+}
+
+// stateSet is the states of all countries, every one once.
+type stateSet struct {
+	t    testing.TB
+	ids  map[[11]uint16]uint16
+	rows [][11]uint16
+}
+
+func (s *stateSet) add(row [11]uint16) uint16 {
+	if id, ok := s.ids[row]; ok {
+		return id
+	}
+	if len(s.rows) > 65535 {
+		s.t.Fatal("more states than two bytes can name")
+	}
+	id := uint16(len(s.rows))
+	s.ids[row] = id
+	s.rows = append(s.rows, row)
+	return id
+}
+
+// newStateSet has the states that are never left: 0 and 1, which answer askLibrary and notInUse.
+func newStateSet(t testing.TB) *stateSet {
+	s := &stateSet{t: t, ids: map[[11]uint16]uint16{}}
+	for answer := range uint16(2) {
+		var row [11]uint16
+		for i := range row {
+			row[i] = answer
+		}
+		s.add(row)
+	}
+	return s
+}
+
+func (p *planner) machine(pattern string) int {
+	i, ok := p.index[pattern]
+	if !ok {
+		i = len(p.machines)
+		p.index[pattern] = i
+		p.machines = append(p.machines, newMachine(p.t, pattern))
+	}
+	return i
+}
+
+func (p *planner) line(kind phonenumbers.PhoneNumberType, d *phonenumbers.PhoneNumberDesc) line {
+	return line{kind, p.machine("^(?:" + d.GetNationalNumberPattern() + ")$"), d.PossibleLength}
+}
+
+func (p *planner) territory(m *phonenumbers.PhoneMetadata) territory {
+	r := territory{
+		general: p.line(phonenumbers.UNKNOWN, m.GetGeneralDesc()),
+		fixed:   p.line(phonenumbers.FIXED_LINE, m.GetFixedLine()),
+		mobile:  p.line(phonenumbers.MOBILE, m.GetMobile()),
+		same:    m.GetSameMobileAndFixedLinePattern(),
+		leading: -1,
+		others: []line{
+			p.line(phonenumbers.PREMIUM_RATE, m.GetPremiumRate()),
+			p.line(phonenumbers.TOLL_FREE, m.GetTollFree()),
+			p.line(phonenumbers.SHARED_COST, m.GetSharedCost()),
+			p.line(phonenumbers.VOIP, m.GetVoip()),
+			p.line(phonenumbers.PERSONAL_NUMBER, m.GetPersonalNumber()),
+			p.line(phonenumbers.PAGER, m.GetPager()),
+			p.line(phonenumbers.UAN, m.GetUan()),
+			p.line(phonenumbers.VOICEMAIL, m.GetVoicemail()),
+		},
+	}
+	if lead := m.GetLeadingDigits(); lead != "" {
+		// What follows the leading digits does not matter.
+		r.leading = p.machine("^(?:" + lead + `)\d*$`)
+	}
+	return r
+}
+
+// place is where all machines of a country are after some digits.
+type place struct {
+	states []int
+	strip  stripState
+}
+
+func (p *planner) matches(l line, at place, size int) bool {
+	if len(l.lengths) > 0 && !slices.Contains(l.lengths, int32(size)) {
+		return false
+	}
+	return p.machines[l.machine].ends[at.states[l.machine]]
+}
+
+// kind is the library's way to the type of a number.
+func (p *planner) kind(r territory, at place, size int) phonenumbers.PhoneNumberType {
+	if !p.matches(r.general, at, size) {
+		return phonenumbers.UNKNOWN
+	}
+	for _, l := range r.others {
+		if p.matches(l, at, size) {
+			return l.kind
+		}
+	}
+	fixed := p.matches(r.fixed, at, size)
+	mobile := !r.same && p.matches(r.mobile, at, size)
+	switch {
+	case fixed && (r.same || mobile):
+		return phonenumbers.FIXED_LINE_OR_MOBILE
+	case fixed:
+		return phonenumbers.FIXED_LINE
+	case mobile:
+		return phonenumbers.MOBILE
+	}
+	return phonenumbers.UNKNOWN
+}
+
+// answer is what the plan says of a number that ends at a place.
+func (p *planner) answer(at place, size int) uint16 {
+	if p.prefix != nil && p.prefix.mayStrip(at.strip, p.machines[p.regions[0].general.machine].ends[at.states[p.regions[0].general.machine]]) {
+		return askLibrary
+	}
+	for i, r := range p.regions {
+		kind := p.kind(r, at, size)
+		here := kind != phonenumbers.UNKNOWN
+		if len(p.regions) > 1 && r.leading >= 0 {
+			here = p.machines[r.leading].ends[at.states[r.leading]]
+		}
+		switch {
+		case here && kind != phonenumbers.UNKNOWN:
+			return uint16(i+1)<<4 | uint16(kind)
+		case here:
+			return notInUse // the library looks no further
+		}
+	}
+	return notInUse
+}
+
+func (p *planner) step(at place, digit int) place {
+	to := place{states: make([]int, len(at.states))}
+	for i, m := range p.machines {
+		to.states[i] = m.step(at.states[i], digit)
+	}
+	if p.prefix != nil {
+		to.strip = p.prefix.step(at.strip, digit)
+	}
+	return to
+}
+
+// state returns the state of the plan for a place size digits behind the calling code.
+func (p *planner) state(at place, size int) uint16 {
+	key := make([]byte, 0, 512)
+	key = append(key, byte(size))
+	for _, s := range at.states {
+		key = binary.AppendUvarint(key, uint64(s))
+	}
+	key = append(append(key, '|'), at.strip.key()...)
+	if id, ok := p.made[string(key)]; ok {
+		return id
+	}
+	var row [11]uint16
+	row[0] = p.answer(at, size)
+	for digit := range 10 {
+		switch {
+		case size < p.max:
+			row[1+digit] = p.state(p.step(at, digit), size+1)
+		case row[0] == askLibrary: // nobody goes there
+			row[1+digit] = askLibrary
+		default:
+			row[1+digit] = notInUse
+		}
+	}
+	id := p.all.add(row)
+	p.made[string(key)] = id
+	return id
+}
+
+// stripper tells where the library might take a national prefix away.
+type stripper struct {
+	prefix, general *machine
+	transforms      bool // something is put in its place
+}
+
+// stripState is where the prefix is, whether some prefix matched, and where the general
+// pattern is on what each of them leaves.
+type stripState struct {
+	prefix int
+	hit    bool
+	rests  []int
+}
+
+func (s stripState) key() []byte {
+	key := binary.AppendUvarint(nil, uint64(s.prefix))
+	if s.hit {
+		key = append(key, 'h')
+	}
+	for _, r := range s.rests {
+		key = binary.AppendUvarint(key, uint64(r))
+	}
+	return key
+}
+
+func newStripper(t testing.TB, m *phonenumbers.PhoneMetadata, general *machine) *stripper {
+	pattern := m.GetNationalPrefixForParsing()
+	if pattern == "" {
+		return nil
+	}
+	// A prefix of no digits leaves the number as it is, provided that nothing is put before it.
+	groups := regexp.MustCompile("^(?:" + pattern + ")").FindStringSubmatchIndex("")
+	transforms := m.GetNationalPrefixTransformRule() != ""
+	if groups != nil && transforms && groups[len(groups)-1] >= 0 {
+		t.Fatalf("%s: an empty national prefix that changes the number", m.GetId())
+	}
+	return &stripper{newMachine(t, "^(?:"+pattern+")"), general, transforms}
+}
+
+func (s *stripper) step(at stripState, digit int) stripState {
+	to := stripState{prefix: s.prefix.step(at.prefix, digit), hit: at.hit}
+	for _, r := range at.rests {
+		if r = s.general.step(r, digit); r != dead {
+			to.rests = append(to.rests, r)
+		}
+	}
+	if s.prefix.won[to.prefix] {
+		to.hit = true
+		to.rests = append(to.rests, s.general.start())
+	}
+	slices.Sort(to.rests)
+	to.rests = slices.Compact(to.rests)
+	return to
+}
+
+// mayStrip reports false only when the library leaves a number alone: no prefix
+// matches, or the number is viable and no longer is without any of the prefixes. Which of several
+// matches the library would take, and whether the lengths are right, does not matter then.
+func (s *stripper) mayStrip(at stripState, viable bool) bool {
+	if !at.hit && !s.prefix.ends[at.prefix] {
+		return false
+	}
+	if s.transforms || !viable {
+		return true
+	}
+	return slices.ContainsFunc(at.rests, func(r int) bool { return s.general.ends[r] })
+}
+
+// buildPlan makes the whole plan.
+func buildPlan(t testing.TB) []byte {
+	t.Helper()
+	byRegion, byCode := territories(t)
+	codes := make([]int, 0, 256)
+	for code := range phonenumbers.GetSupportedCallingCodes() {
+		codes = append(codes, code)
+	}
+	slices.SortFunc(codes, func(a, b int) int { return bytes.Compare([]byte(strconv.Itoa(a)), []byte(strconv.Itoa(b))) })
+	head, names := make([]byte, states), 0
+	copy(head[:countriesOf], planVersion)
+	all := newStateSet(t)
+	for i, code := range codes {
+		text := strconv.Itoa(code)
+		for rest := range 1000 {
+			if digits := []byte(strconv.Itoa(1000 + rest))[1:]; bytes.HasPrefix(digits, []byte(text)) {
+				head[countriesOf+rest] = byte(i + 1)
+			}
+		}
+		at := head[countries+i*countrySize:]
+		list := phonenumbers.GetRegionCodesForCountryCode(code)
+		plans := make([]*phonenumbers.PhoneMetadata, len(list))
+		for j, name := range list {
+			copy(head[regions+(names+j)*regionSize:][:regionSize], name)
+			plans[j] = byRegion[name]
+			if name == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY {
+				plans[j] = byCode[code]
+			}
+		}
+		binary.LittleEndian.PutUint16(at, country(t, plans, maxPlanDigits-len(text), all))
+		binary.LittleEndian.PutUint16(at[2:], uint16(names))
+		binary.LittleEndian.PutUint16(at[4:], uint16(len(text)))
+		names += len(list)
+	}
+	if len(codes) > 255 || names > 256 {
+		t.Fatalf("%d countries, %d regions", len(codes), names)
+	}
+	for _, row := range all.rows {
+		for _, v := range row {
+			head = binary.LittleEndian.AppendUint16(head, v)
+		}
+	}
+	return head
+}
+
+func territories(t testing.TB) (byRegion map[string]*phonenumbers.PhoneMetadata, byCode map[int]*phonenumbers.PhoneMetadata) {
+	t.Helper()
+	all, err := phonenumbers.MetadataCollection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byRegion, byCode = map[string]*phonenumbers.PhoneMetadata{}, map[int]*phonenumbers.PhoneMetadata{}
+	for _, m := range all.GetMetadata() {
+		if m.GetId() == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY {
+			byCode[int(m.GetCountryCode())] = m
+		} else {
+			byRegion[m.GetId()] = m
+		}
+	}
+	return byRegion, byCode
+}
+
+// country adds the states of one calling code and returns the first.
+func country(t testing.TB, plans []*phonenumbers.PhoneMetadata, size int, all *stateSet) uint16 {
+	t.Helper()
+	p := &planner{t: t, index: map[string]int{}, max: size, made: map[string]uint16{}, all: all}
+	for _, m := range plans {
+		p.regions = append(p.regions, p.territory(m))
+	}
+	var at place
+	for _, m := range p.machines {
+		at.states = append(at.states, m.start())
+	}
+	if p.prefix = newStripper(t, plans[0], p.machines[p.regions[0].general.machine]); p.prefix != nil {
+		at.strip.prefix = p.prefix.prefix.start()
+	}
+	return p.state(at, 0)
+}

@@ -1,0 +1,426 @@
+package hashing
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nyaruka/phonenumbers/v2"
+)
+
+// differs reads an input with the plan and with the library alone. It returns "" if nobody could
+// tell one from the other.
+func differs(raw, region string) string {
+	var fast, slow number
+	err := fast.read(raw, region)
+	want := readSlowly(&slow, raw, region)
+	switch {
+	case err != want: //nolint:errorlint // the very same error
+		return fmt.Sprintf("%q (%s): %v, the library says %v", raw, region, err, want)
+	case err == nil && fast != slow:
+		return fmt.Sprintf("%q (%s): %v, the library says %v", raw, region, fast, slow)
+	}
+	return ""
+}
+
+// readSlowly is read as it was before there was a plan.
+func readSlowly(n *number, raw, region string) error {
+	switch {
+	case raw == "":
+		return ErrEmpty
+	case len(raw) > MaxNumberSize:
+		return ErrTooLong
+	}
+	return n.readAny(raw, region)
+}
+
+// compare runs differs over inputs on all processors. It returns how many there were.
+func compare(t *testing.T, inputs func(yield func(raw, region string))) int {
+	t.Helper()
+	type input struct{ raw, region string }
+	batches := make(chan []input)
+	var failed atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for batch := range batches {
+				for _, in := range batch {
+					if what := differs(in.raw, in.region); what != "" && failed.Add(1) <= 20 {
+						t.Error(what)
+					}
+				}
+			}
+		})
+	}
+	count := 0
+	var batch []input
+	inputs(func(raw, region string) {
+		count++
+		if batch = append(batch, input{raw, region}); len(batch) == 256 {
+			batches <- batch
+			batch = nil
+		}
+	})
+	batches <- batch
+	close(batches)
+	wg.Wait()
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d of %d inputs are read in another way than by the library", n, count)
+	}
+	return count
+}
+
+func answerOf(state int) int     { return planAt(states + state*stateSize) }
+func after(state, digit int) int { return planAt(states + state*stateSize + 2 + 2*digit) }
+func firstState(country int) int { return planAt(countries + country*countrySize) }
+func stateCount() int            { return (len(plan) - states) / stateSize }
+
+// callingCodes returns the calling codes in the order of the plan's countries.
+func callingCodes() []string {
+	var all []string
+	for code := range phonenumbers.GetSupportedCallingCodes() {
+		all = append(all, fmt.Sprint(code))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// toValid returns for every state a digit that leads the shortest way to a number that exists, and how long the
+// way is: 0 where one ends, -1 if there is none.
+func toValid() (digit, dist []int) {
+	digit, dist = make([]int, stateCount()), make([]int, stateCount())
+	for s := range dist {
+		dist[s] = -1
+	}
+	for long := 0; long <= maxPlanDigits; long++ {
+		for s := range dist {
+			if long == 0 && answerOf(s) > notInUse {
+				dist[s] = 0
+			}
+			for d := 0; d < 10 && long > 0 && dist[s] < 0; d++ {
+				if dist[after(s, d)] == long-1 {
+					digit[s], dist[s] = d, long
+				}
+			}
+		}
+	}
+	return digit, dist
+}
+
+// TestPlanAgreesOnEveryStep goes every way from every state of every country, and then on to
+// the end of a number that exists, and to one at random.
+func TestPlanAgreesOnEveryStep(t *testing.T) {
+	t.Parallel()
+	Warm()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	digit, dist := toValid()
+	steps, valid, seenStates := 0, 0, map[int]bool{}
+	count := compare(t, func(yield func(raw, region string)) {
+		for country, code := range callingCodes() {
+			seen := map[int]bool{}
+			var walk func(state int, path []byte)
+			walk = func(state int, path []byte) {
+				if seen[state] {
+					return
+				}
+				seen[state], seenStates[state] = true, true
+				yield("+"+string(path), "")
+				for d := 0; d < 10 && len(path) < maxPlanDigits; d++ {
+					steps++
+					to, text := after(state, d), append(slices.Clone(path), byte('0'+d))
+					walk(to, text)
+					if steps%share != 0 {
+						continue
+					}
+					yield("+"+string(text), "")
+					end := slices.Clone(text)
+					for s := to; dist[s] > 0; s = after(s, digit[s]) {
+						end = append(end, byte('0'+digit[s]))
+					}
+					if dist[to] >= 0 && len(end) <= maxPlanDigits {
+						valid++
+						yield("+"+string(end), "")
+					}
+					for rest := rnd.IntN(maxPlanDigits - len(text) + 1); rest > 0; rest-- {
+						text = append(text, byte('0'+rnd.IntN(10)))
+					}
+					yield("+"+string(text), "")
+				}
+			}
+			walk(firstState(country), []byte(code))
+		}
+	})
+	t.Logf("%d states, %d steps, %d of them on to numbers that exist, %d comparisons", len(seenStates), steps, valid, count)
+	if len(seenStates) != stateCount() {
+		t.Errorf("%d of %d states seen", len(seenStates), stateCount())
+	}
+}
+
+// TestPlanAgreesOnExamples takes what the library gives as examples of every region and type, and
+// the same with one digit more, fewer, or another one.
+func TestPlanAgreesOnExamples(t *testing.T) {
+	t.Parallel()
+	Warm()
+	var examples []*phonenumbers.PhoneNumber
+	for region := range phonenumbers.GetSupportedRegions() {
+		for kind := range typeNames {
+			examples = append(examples, phonenumbers.GetExampleNumberForTypeInRegion(region, phonenumbers.PhoneNumberType(kind)))
+		}
+	}
+	for code := range phonenumbers.GetSupportedGlobalNetworkCallingCodes() {
+		examples = append(examples, phonenumbers.GetExampleNumberForNonGeoEntity(code))
+	}
+	numbers, answered := 0, 0
+	compare(t, func(yield func(raw, region string)) {
+		for _, example := range examples {
+			if example == nil {
+				continue
+			}
+			numbers++
+			text := phonenumbers.Format(example, phonenumbers.E164)
+			var n number
+			if ok, _ := n.plain(text); ok {
+				answered++
+			}
+			yield(text, "")
+			yield(phonenumbers.Format(example, phonenumbers.INTERNATIONAL), "")
+			yield(text[:len(text)-1], "")
+			for d := '0'; d <= '9'; d++ {
+				yield(text+string(d), "")
+				at := int(d-'0') % (len(text) - 1)
+				yield(text[:1+at]+string(d)+text[2+at:], "")
+			}
+		}
+	})
+	t.Logf("%d examples, %d of them read by the plan", numbers, answered)
+	if numbers < 1300 || answered < numbers*95/100 {
+		t.Errorf("of %d examples the plan reads %d", numbers, answered)
+	}
+}
+
+// TestPlanAgreesOnTheTable takes the renderings that people use of the examples of all plans.
+func TestPlanAgreesOnTheTable(t *testing.T) {
+	t.Parallel()
+	Warm()
+	lines := bufio.NewScanner(dataFile(t, "normalise_examples.tsv.gz"))
+	lines.Scan() // header
+	count := compare(t, func(yield func(raw, region string)) {
+		for lines.Scan() {
+			f := strings.Split(lines.Text(), "\t")
+			yield(f[0], f[1])
+			yield(f[2], f[1])
+		}
+	})
+	if count != 2*7749 {
+		t.Errorf("%d inputs", count)
+	}
+}
+
+// randomInputs is how many inputs are compared.
+const randomInputs = 1_000_000 / share
+
+// TestPlanAgreesAtRandom takes numbers that exist and numbers near those, in many spellings, and
+// what looks a little like one.
+func TestPlanAgreesAtRandom(t *testing.T) {
+	t.Parallel()
+	Warm()
+	count := randomInputs
+	if testing.Short() {
+		count /= 20
+	}
+	w := newWriter(3)
+	answered := 0
+	compare(t, func(yield func(raw, region string)) {
+		for range count {
+			raw, region := w.input()
+			var n number
+			if raw != "" {
+				if ok, _ := n.plain(raw); ok {
+					answered++
+				}
+			}
+			yield(raw, region)
+		}
+	})
+	t.Logf("the plan reads %d of %d", answered, count)
+	if answered < count/2 || answered > count*95/100 {
+		t.Errorf("the plan reads %d of %d: nothing is compared on one side", answered, count)
+	}
+}
+
+// writer writes numbers at random.
+type writer struct {
+	*rand.Rand
+	codes   []string
+	regions []string
+}
+
+func newWriter(seed uint64) *writer {
+	w := &writer{Rand: rand.New(rand.NewPCG(seed, 0)), codes: callingCodes(), regions: []string{"", "", "ZZ", "001", "us"}}
+	for region := range phonenumbers.GetSupportedRegions() {
+		w.regions = append(w.regions, region)
+	}
+	slices.Sort(w.regions)
+	return w
+}
+
+func (w *writer) one(in int) bool { return w.IntN(in) == 0 }
+
+// digits walks through the plan, mostly to where numbers are.
+func (w *writer) digits() []byte {
+	country := w.IntN(len(w.codes))
+	text := []byte(w.codes[country])
+	state := firstState(country)
+	for len(text) < maxPlanDigits {
+		if answerOf(state) > notInUse && !w.one(6) {
+			break
+		}
+		d := w.IntN(10)
+		for range 20 {
+			if after(state, d) > notInUse || w.one(40) {
+				break
+			}
+			d = w.IntN(10)
+		}
+		state, text = after(state, d), append(text, byte('0'+d))
+	}
+	return text
+}
+
+// input returns what somebody may send as a number.
+func (w *writer) input() (raw, region string) {
+	text := w.digits()
+	if w.one(8) {
+		text = make([]byte, w.IntN(18))
+		for i := range text {
+			text[i] = byte('0' + w.IntN(10))
+		}
+	}
+	for w.one(4) && len(text) > 0 {
+		text = w.change(text)
+	}
+	out := []byte{'+'}
+	often := 3 + w.IntN(30)
+	for _, c := range text {
+		for w.one(often) {
+			out = append(out, " -./()"[w.IntN(6)])
+		}
+		out = append(out, c)
+	}
+	for w.one(10) {
+		i := w.IntN(len(out) + 1)
+		out = slices.Insert(out, i, []byte(odd[w.IntN(len(odd))])...)
+	}
+	if w.one(25) {
+		out = out[1:]
+	}
+	return string(out), w.regions[w.IntN(len(w.regions))]
+}
+
+// odd is what has no business in a number, or only at some places of it.
+var odd = []string{
+	" ", "-", ".", "/", "(", ")", "+", "#", "*", ",", ";", "~", "x", "ext", "x5", "#7", " - 5#", ",,9", ";ext=3", "tel:", "a", "O", "\t", "\n", "\x00", "\xff",
+	"\u00a0", "\u2010", "\uff0b", "\uff11", "\u0661", "[", "]", "\\", " ", "//", "--", "()", "( )", "0", "00",
+}
+
+// change makes another number of one: a digit more, fewer or another, or what is dialled before a number at home.
+func (w *writer) change(text []byte) []byte {
+	i := w.IntN(len(text))
+	d := byte('0' + w.IntN(10))
+	switch w.IntN(5) {
+	case 0:
+		return slices.Insert(text, i, d)
+	case 1:
+		return slices.Delete(text, i, i+1)
+	case 2:
+		text[i] = d
+	case 3:
+		at := min(len(text), 1+w.IntN(3))
+		return slices.Insert(text, at, []byte([]string{"0", "00", "1", "8", "06", "90", "15", "01", "8"}[w.IntN(9)])...)
+	case 4:
+		text[i], text[len(text)-1] = text[len(text)-1], text[i]
+	}
+	return text
+}
+
+func FuzzPlan(f *testing.F) {
+	for _, raw := range []string{
+		"+12025550143", "+1 (202) 555-0143", "+1.202.555.0143", "+1 1 202 555 0143", "+44 (0)20 7946 0123", "+390612345678", "+54 11 15 2345 6789",
+		"+7 800 555 01 43", "+80012345678", "+ 1/202/555/0143 ", "+1 202 555 0143/x5", "+1 202 555 0143 -5#", "+0012025550143", "+(", "++12025550143",
+	} {
+		f.Add(raw, "")
+		f.Add(raw, "US")
+	}
+	f.Fuzz(func(t *testing.T, raw, region string) {
+		if what := differs(raw, region); what != "" {
+			t.Error(what)
+		}
+	})
+}
+
+// TestPlanOfOtherMetadataIsNotUsed holds that a program linked with another version of the library asks the library.
+func TestPlanOfOtherMetadataIsNotUsed(t *testing.T) {
+	if !usable {
+		t.Fatal("the plan is not of the metadata that it is linked with")
+	}
+	usable = false
+	t.Cleanup(func() { usable = true })
+	var n number
+	if ok, _ := n.plain("+12025550143"); ok {
+		t.Error("the plan was asked")
+	}
+	if what := differs("+12025550143", ""); what != "" {
+		t.Error(what)
+	}
+}
+
+func BenchmarkParseCanonical(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse("+12025550143", ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseSeparated(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse("+1 (202) 555-0143", ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// keep is where a Number goes that is passed on.
+var keep Number
+
+// BenchmarkParseKept is the same for a Number that outlives its reader: one allocation.
+func BenchmarkParseKept(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		n, err := Parse("+12025550143", "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		keep = n
+	}
+}
+
+func BenchmarkNormaliseAndHash(b *testing.B) {
+	h := testHasher(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		n, err := Parse("+12025550143", "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = h.Phone(n)
+	}
+}
