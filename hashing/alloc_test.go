@@ -21,3 +21,22 @@ func TestHashingDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+// TestParsingDoesNotAllocate holds that whoever parses and hashes a number in the usual
+// spellings, and does not pass it on, allocates nothing, and otherwise once.
+func TestParsingDoesNotAllocate(t *testing.T) {
+	h := testHasher(t)
+	for _, raw := range []string{"+12025550143", "+1 (202) 555-0143"} {
+		if got := testing.AllocsPerRun(1000, func() {
+			n, _ := Parse(raw, "GB")
+			if !h.Phone(n).Given() || !h.Range(n).Given() || n.Region() != "US" {
+				t.Error("no number")
+			}
+		}); got != 0 {
+			t.Errorf("%v allocations", got)
+		}
+		if got := testing.AllocsPerRun(1000, func() { keep, _ = Parse(raw, "GB") }); got != 1 {
+			t.Errorf("%v allocations for a number that is kept", got)
+		}
+	}
+}

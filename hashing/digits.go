@@ -14,28 +14,35 @@ import (
 //
 //go:generate go test -run ^TestPlanIsUpToDate$ . -update
 
-// plan is little-endian:
+// planFile is made of 16 bytes with its format and the version of the metadata, filled up
+// with zeros, and of little-endian words of 2 bytes:
 //
-//	16 bytes   format and version of the metadata, filled up with zeros
-//	1000 bytes for every three digits that a number begins with: one more than the index
-//	           of its country, 0 for none
-//	256 times  country: start state, where its regions are, digits of its calling code; 2 bytes each
-//	768 bytes  regions, 3 bytes each, filled up with a zero
-//	the rest   states, 22 bytes each: the answer if the number ends here, then the state after each digit
+//	256 times 2  the names of regions, filled up with zeros: 3 bytes and one spare
+//	1000 times 2 for every three digits that a number begins with: the state behind them, and one more than
+//	             the index of their country's first region; 0 if no country has them
+//	the rest     states: the answer if the number ends here, the state behind each
+//	             digit that may follow, and a spare one. A state's name is where it begins, in units of 4 words.
 //
 //go:embed digits.bin
-var plan string
+var planFile string
 
-// Where the parts of plan begin, and how large their items are in bytes.
+// plan is the words of planFile, regionNames its names.
+var plan, regionNames = readPlan()
+
+// Where the parts of plan begin, and how large their items are, in words.
 const (
-	planVersion   = "digits1 " + metadata.Version
-	countriesOf   = 16
-	countries     = countriesOf + 1000
-	countrySize   = 6
-	regions       = countries + 256*countrySize
-	regionSize    = 3
-	states        = regions + 256*regionSize
-	stateSize     = 2 + 10*2
+	planVersion = "digits2 " + metadata.Version
+	planHead    = 16 // bytes
+
+	regionsAt = 0
+	startsAt  = regionsAt + 2*256
+	statesAt  = startsAt + 2*1000
+	stateSize = 12
+	stateUnit = 4 // words
+)
+
+// How many digits the plan is about.
+const (
 	minPlanDigits = 7
 	maxPlanDigits = 15
 )
@@ -48,71 +55,65 @@ const (
 )
 
 // usable is false in a program that was linked with metadata which the plan was not made from.
-var usable = strings.TrimRight(plan[:countriesOf], "\x00") == planVersion
+var usable = strings.TrimRight(planFile[:planHead], "\x00") == planVersion
+
+func readPlan() (words []uint16, names [256]string) {
+	body := planFile[planHead:]
+	words = make([]uint16, len(body)/2)
+	for i := range words {
+		words[i] = uint16(body[2*i]) | uint16(body[2*i+1])<<8
+	}
+	for i := range names {
+		names[i] = strings.TrimRight(body[4*i:4*i+4], "\x00")
+	}
+	return words, names
+}
 
 // ignored are the separators that the library skips wherever they are behind
 // the plus sign: they start no extension and no second number.
 var ignored = [256]bool{' ': true, '-': true, '.': true, '/': true, '(': true, ')': true}
 
-func planAt(at int) int { return int(plan[at]) | int(plan[at+1])<<8 }
-
 // plain reads a number of 7 to 15 ASCII digits behind a plus sign into n, with
-// separators anywhere. It reports false for whatever it takes the library to
-// read, and may then have changed n.
+// separators anywhere. It reports false for whatever it leaves to the library,
+// and may then have changed n.
 func (n *number) plain(raw string) (ok bool, err error) {
 	if raw[0] != '+' || !usable {
 		return false, nil
 	}
-	count := 0
-	for _, c := range []byte(raw[1:]) {
-		switch {
-		case c-'0' > 9:
-			if !ignored[c] {
+	words := plan
+	count, state, region := 0, 0, 0
+	for i := 1; i < len(raw); i++ {
+		digit := int(raw[i]) - '0'
+		if uint(digit) > 9 {
+			if !ignored[raw[i]] {
 				return false, nil
 			}
-		case count == maxPlanDigits:
+			continue
+		}
+		if count == maxPlanDigits {
 			return false, nil
-		default:
-			n.digits[count] = c
-			count++
+		}
+		n.digits[count] = raw[i]
+		count++
+		switch {
+		case count > 3:
+			state = int(words[statesAt+state*stateUnit+1+digit])
+		case count == 3:
+			d := n.digits[:3]
+			start := startsAt + 2*(100*int(d[0]-'0')+10*int(d[1]-'0')+digit)
+			state, region = int(words[start]), int(words[start+1])
 		}
 	}
-	if count < minPlanDigits {
+	if count < minPlanDigits || region == 0 {
 		return false, nil
 	}
-	n.size = uint8(count)
-	return n.look()
-}
-
-// look asks the plan about the digits of n.
-func (n *number) look() (ok bool, err error) {
-	d := &n.digits
-	country := int(plan[countriesOf+100*int(d[0]-'0')+10*int(d[1]-'0')+int(d[2]-'0')])
-	if country == 0 {
-		return false, nil
-	}
-	at := countries + (country-1)*countrySize
-	state := planAt(at)
-	for _, c := range d[planAt(at+4):n.size] {
-		state = planAt(states + state*stateSize + 2 + 2*int(c-'0'))
-	}
-	switch answer := planAt(states + state*stateSize); answer {
+	switch answer := int(words[statesAt+state*stateUnit]); answer {
 	case askLibrary:
 		return false, nil
 	case notInUse:
 		return true, ErrNotInUse
 	default:
-		n.kind = uint8(answer & 15)
-		n.region = region(planAt(at+2) + answer>>4 - 1)
+		n.size, n.kind, n.region = uint8(count), uint8(answer&15), regionNames[region+answer>>4-2]
 		return true, nil
 	}
-}
-
-// region returns the name of a region, a part of plan.
-func region(i int) string {
-	name := plan[regions+i*regionSize:][:regionSize]
-	if name[2] == 0 {
-		return name[:2]
-	}
-	return name
 }

@@ -1,7 +1,6 @@
 package hashing
 
 import (
-	"bytes"
 	"encoding/binary"
 	"flag"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/nyaruka/phonenumbers/v2"
@@ -25,8 +25,8 @@ func TestPlanIsUpToDate(t *testing.T) {
 		}
 		return
 	}
-	if string(made) != plan {
-		t.Fatalf("digits.bin (%d bytes) is not what the library gives (%d bytes); run: go generate ./hashing", len(plan), len(made))
+	if string(made) != planFile {
+		t.Fatalf("digits.bin (%d bytes) is not what the library gives (%d bytes); run: go generate ./hashing", len(planFile), len(made))
 	}
 	if len(made) > 1<<20 {
 		t.Errorf("%d bytes", len(made))
@@ -177,26 +177,32 @@ type stateSet struct {
 	rows [][11]uint16
 }
 
+// unit is how many stateUnits a state is long: the factor between its index and its name.
+const unit = stateSize / stateUnit
+
 func (s *stateSet) add(row [11]uint16) uint16 {
 	if id, ok := s.ids[row]; ok {
 		return id
 	}
-	if len(s.rows) > 65535 {
+	if len(s.rows)*unit > 65535 {
 		s.t.Fatal("more states than two bytes can name")
 	}
-	id := uint16(len(s.rows))
+	id := uint16(len(s.rows) * unit)
 	s.ids[row] = id
 	s.rows = append(s.rows, row)
 	return id
 }
 
-// newStateSet has the states that are never left: 0 and 1, which answer askLibrary and notInUse.
+// sink is the state that is never left and has one of the first two answers.
+func sink(answer uint16) uint16 { return answer * unit }
+
+// newStateSet has the two sinks.
 func newStateSet(t testing.TB) *stateSet {
 	s := &stateSet{t: t, ids: map[[11]uint16]uint16{}}
-	for answer := range uint16(2) {
-		var row [11]uint16
-		for i := range row {
-			row[i] = answer
+	for _, answer := range []uint16{askLibrary, notInUse} {
+		row := [11]uint16{answer}
+		for i := range 10 {
+			row[1+i] = sink(answer)
 		}
 		s.add(row)
 	}
@@ -328,9 +334,9 @@ func (p *planner) state(at place, size int) uint16 {
 		case size < p.max:
 			row[1+digit] = p.state(p.step(at, digit), size+1)
 		case row[0] == askLibrary: // nobody goes there
-			row[1+digit] = askLibrary
+			row[1+digit] = sink(askLibrary)
 		default:
-			row[1+digit] = notInUse
+			row[1+digit] = sink(notInUse)
 		}
 	}
 	id := p.all.add(row)
@@ -406,49 +412,51 @@ func (s *stripper) mayStrip(at stripState, viable bool) bool {
 	return slices.ContainsFunc(at.rests, func(r int) bool { return s.general.ends[r] })
 }
 
-// buildPlan makes the whole plan.
+// buildPlan makes the whole file.
 func buildPlan(t testing.TB) []byte {
 	t.Helper()
 	byRegion, byCode := territories(t)
-	codes := make([]int, 0, 256)
-	for code := range phonenumbers.GetSupportedCallingCodes() {
-		codes = append(codes, code)
-	}
-	slices.SortFunc(codes, func(a, b int) int { return bytes.Compare([]byte(strconv.Itoa(a)), []byte(strconv.Itoa(b))) })
-	head, names := make([]byte, states), 0
-	copy(head[:countriesOf], planVersion)
-	all := newStateSet(t)
-	for i, code := range codes {
-		text := strconv.Itoa(code)
-		for rest := range 1000 {
-			if digits := []byte(strconv.Itoa(1000 + rest))[1:]; bytes.HasPrefix(digits, []byte(text)) {
-				head[countriesOf+rest] = byte(i + 1)
-			}
+	names, starts, all := make([]byte, 0, 4*256), make([]uint16, 2*1000), newStateSet(t)
+	for _, text := range callingCodes() {
+		code, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
 		}
-		at := head[countries+i*countrySize:]
-		list := phonenumbers.GetRegionCodesForCountryCode(code)
-		plans := make([]*phonenumbers.PhoneMetadata, len(list))
-		for j, name := range list {
-			copy(head[regions+(names+j)*regionSize:][:regionSize], name)
-			plans[j] = byRegion[name]
+		first := uint16(len(names)/4 + 1)
+		var plans []*phonenumbers.PhoneMetadata
+		for _, name := range phonenumbers.GetRegionCodesForCountryCode(code) {
+			names = append(names, (name + "\x00\x00")[:4]...)
 			if name == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY {
-				plans[j] = byCode[code]
+				plans = append(plans, byCode[code])
+			} else {
+				plans = append(plans, byRegion[name])
 			}
 		}
-		binary.LittleEndian.PutUint16(at, country(t, plans, maxPlanDigits-len(text), all))
-		binary.LittleEndian.PutUint16(at[2:], uint16(names))
-		binary.LittleEndian.PutUint16(at[4:], uint16(len(text)))
-		names += len(list)
-	}
-	if len(codes) > 255 || names > 256 {
-		t.Fatalf("%d countries, %d regions", len(codes), names)
-	}
-	for _, row := range all.rows {
-		for _, v := range row {
-			head = binary.LittleEndian.AppendUint16(head, v)
+		p := newPlanner(t, plans, maxPlanDigits-len(text), all)
+		for three := range 1000 {
+			if rest, ok := strings.CutPrefix(strconv.Itoa(1000 + three)[1:], text); ok {
+				starts[2*three], starts[2*three+1] = p.behind(rest), first
+			}
 		}
 	}
-	return head
+	file := make([]byte, planHead, 1<<18)
+	copy(file, planVersion)
+	file = append(file, names[:cap(names)]...)
+	for _, words := range append([][]uint16{starts}, all.words()...) {
+		for _, v := range words {
+			file = binary.LittleEndian.AppendUint16(file, v)
+		}
+	}
+	return file
+}
+
+// words returns the states as the plan has them.
+func (s *stateSet) words() [][]uint16 {
+	var all [][]uint16
+	for _, row := range s.rows {
+		all = append(all, append(row[:], make([]uint16, stateSize-len(row))...))
+	}
+	return all
 }
 
 func territories(t testing.TB) (byRegion map[string]*phonenumbers.PhoneMetadata, byCode map[int]*phonenumbers.PhoneMetadata) {
@@ -468,19 +476,28 @@ func territories(t testing.TB) (byRegion map[string]*phonenumbers.PhoneMetadata,
 	return byRegion, byCode
 }
 
-// country adds the states of one calling code and returns the first.
-func country(t testing.TB, plans []*phonenumbers.PhoneMetadata, size int, all *stateSet) uint16 {
+// newPlanner makes the machines of one calling code. Behind it there are at most size digits.
+func newPlanner(t testing.TB, plans []*phonenumbers.PhoneMetadata, size int, all *stateSet) *planner {
 	t.Helper()
 	p := &planner{t: t, index: map[string]int{}, max: size, made: map[string]uint16{}, all: all}
 	for _, m := range plans {
 		p.regions = append(p.regions, p.territory(m))
 	}
+	p.prefix = newStripper(t, plans[0], p.machines[p.regions[0].general.machine])
+	return p
+}
+
+// behind returns the state behind the first digits of a number.
+func (p *planner) behind(first string) uint16 {
 	var at place
 	for _, m := range p.machines {
 		at.states = append(at.states, m.start())
 	}
-	if p.prefix = newStripper(t, plans[0], p.machines[p.regions[0].general.machine]); p.prefix != nil {
+	if p.prefix != nil {
 		at.strip.prefix = p.prefix.prefix.start()
 	}
-	return p.state(at, 0)
+	for _, c := range first {
+		at = p.step(at, int(c-'0'))
+	}
+	return p.state(at, len(first))
 }

@@ -76,10 +76,16 @@ func compare(t *testing.T, inputs func(yield func(raw, region string))) int {
 	return count
 }
 
-func answerOf(state int) int     { return planAt(states + state*stateSize) }
-func after(state, digit int) int { return planAt(states + state*stateSize + 2 + 2*digit) }
-func firstState(country int) int { return planAt(countries + country*countrySize) }
-func stateCount() int            { return (len(plan) - states) / stateSize }
+// A state as the tests count them: from 0.
+func answerOf(state int) int     { return int(plan[statesAt+state*stateSize]) }
+func after(state, digit int) int { return int(plan[statesAt+state*stateSize+1+digit]) / unit }
+func stateCount() int            { return (len(plan) - statesAt) / stateSize }
+
+// behind returns the state behind three digits, and the country that numbers with them are of, 0 for none.
+func behind(three int) (state, country int) {
+	start := plan[startsAt+2*three:][:2]
+	return int(start[0]) / unit, int(start[1])
+}
 
 // callingCodes returns the calling codes in the order of the plan's countries.
 func callingCodes() []string {
@@ -121,15 +127,20 @@ func TestPlanAgreesOnEveryStep(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	digit, dist := toValid()
 	steps, valid, seenStates := 0, 0, map[int]bool{}
+	type stateOf struct{ country, state int }
+	seen := map[stateOf]bool{}
 	count := compare(t, func(yield func(raw, region string)) {
-		for country, code := range callingCodes() {
-			seen := map[int]bool{}
+		for three := range 1000 {
+			first, country := behind(three)
+			if country == 0 {
+				continue
+			}
 			var walk func(state int, path []byte)
 			walk = func(state int, path []byte) {
-				if seen[state] {
+				if seen[stateOf{country, state}] {
 					return
 				}
-				seen[state], seenStates[state] = true, true
+				seen[stateOf{country, state}], seenStates[state] = true, true
 				yield("+"+string(path), "")
 				for d := 0; d < 10 && len(path) < maxPlanDigits; d++ {
 					steps++
@@ -153,7 +164,7 @@ func TestPlanAgreesOnEveryStep(t *testing.T) {
 					yield("+"+string(text), "")
 				}
 			}
-			walk(firstState(country), []byte(code))
+			walk(first, fmt.Append(nil, 1000+three)[1:])
 		}
 	})
 	t.Logf("%d states, %d steps, %d of them on to numbers that exist, %d comparisons", len(seenStates), steps, valid, count)
@@ -274,9 +285,11 @@ func (w *writer) one(in int) bool { return w.IntN(in) == 0 }
 
 // digits walks through the plan, mostly to where numbers are.
 func (w *writer) digits() []byte {
-	country := w.IntN(len(w.codes))
-	text := []byte(w.codes[country])
-	state := firstState(country)
+	text := []byte(w.codes[w.IntN(len(w.codes))])
+	for len(text) < 3 {
+		text = append(text, byte('0'+w.IntN(10)))
+	}
+	state, _ := behind(100*int(text[0]-'0') + 10*int(text[1]-'0') + int(text[2]-'0'))
 	for len(text) < maxPlanDigits {
 		if answerOf(state) > notInUse && !w.one(6) {
 			break

@@ -101,17 +101,29 @@ var lettersInPlace = regexp.MustCompile(
 //
 // A number of 7 to 15 ASCII digits behind a plus sign, with or without
 // separators, takes a thousandth of the time that others take: see digits.go. The result is the same.
-func Parse(raw, defaultRegion string) (Number, error) {
-	// Short enough to be inlined: a Number that the caller does not pass on is then not allocated at all.
-	var at struct {
-		p hidden[number]
-		n number
+func Parse(raw, defaultRegion string) (n Number, err error) {
+	// Just short enough to be inlined, provided that fill is not: a Number that the caller does not
+	// pass on is then not allocated at all. A test counts.
+	var b box
+	b.p.v = &b.n
+	n.p, err = b.fill(raw, defaultRegion)
+	return
+}
+
+// box is all that a Number points at, in one piece of memory.
+type box struct {
+	p hidden[number]
+	n number
+}
+
+// fill returns what a Number of the box has to point at, nil with an error.
+//
+//go:noinline
+func (b *box) fill(raw, defaultRegion string) (*hidden[number], error) {
+	if err := b.n.read(raw, defaultRegion); err != nil {
+		return nil, err
 	}
-	if err := at.n.read(raw, defaultRegion); err != nil {
-		return Number{}, err
-	}
-	at.p.v = &at.n
-	return Number{&at.p}, nil
+	return &b.p, nil
 }
 
 func (n *number) read(raw, defaultRegion string) error {
