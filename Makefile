@@ -54,6 +54,7 @@ bench-run:
 # Every fuzz target, half a minute each.
 fuzz:
 	go test -run xxx -fuzz FuzzParse$$ -fuzztime 30s ./hashing
+	go test -run xxx -fuzz FuzzPlan -fuzztime 30s ./hashing
 	go test -run xxx -fuzz FuzzParseKeyring -fuzztime 30s ./hashing
 	go test -run xxx -fuzz FuzzCount -fuzztime 30s ./engine/window
 	go test -run xxx -fuzz FuzzDistinct -fuzztime 30s ./engine/window

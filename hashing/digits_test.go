@@ -14,8 +14,8 @@ import (
 	"github.com/nyaruka/phonenumbers/v2"
 )
 
-// differs reads an input with the plan and with the library alone. It returns "" if nobody could
-// tell one from the other.
+// differs reads an input with the plan and with the library alone. It returns "" if
+// nobody could tell one from the other.
 func differs(raw, region string) string {
 	var fast, slow number
 	err := fast.read(raw, region)
@@ -24,7 +24,8 @@ func differs(raw, region string) string {
 	case err != want: //nolint:errorlint // the very same error
 		return fmt.Sprintf("%q (%s): %v, the library says %v", raw, region, err, want)
 	case err == nil && fast != slow:
-		return fmt.Sprintf("%q (%s): %v, the library says %v", raw, region, fast, slow)
+		return fmt.Sprintf("%q (%s): %s %s %d, the library says %s %s %d",
+			raw, region, fast.text(), fast.region, fast.kind, slow.text(), slow.region, slow.kind)
 	}
 	return ""
 }
@@ -119,57 +120,78 @@ func toValid() (digit, dist []int) {
 	return digit, dist
 }
 
-// TestPlanAgreesOnEveryStep goes every way from every state of every country, and then on to
-// the end of a number that exists, and to one at random.
+// walker goes through the whole plan.
+type walker struct {
+	*rand.Rand
+	yield       func(raw, region string)
+	seen        map[[2]int]bool // country and state
+	digit, dist []int           // of toValid
+	steps       int
+}
+
+// walk goes every way from a state of a country that nobody came by yet.
+func (w *walker) walk(country, state int, path []byte) {
+	at := [2]int{country, state}
+	if w.seen[at] {
+		return
+	}
+	w.seen[at] = true
+	for d := 0; d < 10 && len(path) < maxPlanDigits; d++ {
+		to, text := after(state, d), append(slices.Clone(path), byte('0'+d))
+		if w.steps++; w.steps%share == 0 {
+			w.try(to, text)
+		}
+		w.walk(country, to, text)
+	}
+}
+
+// try yields some digits and a number that begins with them: one that exists, and now and then, or where
+// there is none, any.
+func (w *walker) try(state int, text []byte) {
+	if len(text) >= minPlanDigits {
+		w.yield("+"+string(text), "")
+	}
+	end := slices.Clone(text)
+	for s := state; w.dist[s] > 0; s = after(s, w.digit[s]) {
+		end = append(end, byte('0'+w.digit[s]))
+	}
+	exists := w.dist[state] >= 0 && len(end) >= minPlanDigits && len(end) <= maxPlanDigits
+	if exists {
+		w.yield("+"+string(end), "")
+	}
+	if !exists || w.IntN(4) == 0 {
+		size := max(minPlanDigits, len(text)+w.IntN(maxPlanDigits-len(text)+1))
+		for len(text) < size {
+			text = append(text, byte('0'+w.IntN(10)))
+		}
+		w.yield("+"+string(text), "")
+	}
+}
+
+// TestPlanAgreesOnEveryStep goes every way from every state of every country, and on to the
+// end of a number.
 func TestPlanAgreesOnEveryStep(t *testing.T) {
 	t.Parallel()
 	Warm()
-	rnd := rand.New(rand.NewPCG(1, 2))
-	digit, dist := toValid()
-	steps, valid, seenStates := 0, 0, map[int]bool{}
-	type stateOf struct{ country, state int }
-	seen := map[stateOf]bool{}
+	w := &walker{Rand: rand.New(rand.NewPCG(1, 2)), seen: map[[2]int]bool{}}
+	w.digit, w.dist = toValid()
 	count := compare(t, func(yield func(raw, region string)) {
+		w.yield = yield
 		for three := range 1000 {
-			first, country := behind(three)
-			if country == 0 {
-				continue
+			text := fmt.Append(nil, 1000+three)[1:]
+			if first, country := behind(three); country > 0 {
+				w.try(first, text)
+				w.walk(country, first, text)
 			}
-			var walk func(state int, path []byte)
-			walk = func(state int, path []byte) {
-				if seen[stateOf{country, state}] {
-					return
-				}
-				seen[stateOf{country, state}], seenStates[state] = true, true
-				yield("+"+string(path), "")
-				for d := 0; d < 10 && len(path) < maxPlanDigits; d++ {
-					steps++
-					to, text := after(state, d), append(slices.Clone(path), byte('0'+d))
-					walk(to, text)
-					if steps%share != 0 {
-						continue
-					}
-					yield("+"+string(text), "")
-					end := slices.Clone(text)
-					for s := to; dist[s] > 0; s = after(s, digit[s]) {
-						end = append(end, byte('0'+digit[s]))
-					}
-					if dist[to] >= 0 && len(end) <= maxPlanDigits {
-						valid++
-						yield("+"+string(end), "")
-					}
-					for rest := rnd.IntN(maxPlanDigits - len(text) + 1); rest > 0; rest-- {
-						text = append(text, byte('0'+rnd.IntN(10)))
-					}
-					yield("+"+string(text), "")
-				}
-			}
-			walk(first, fmt.Append(nil, 1000+three)[1:])
 		}
 	})
-	t.Logf("%d states, %d steps, %d of them on to numbers that exist, %d comparisons", len(seenStates), steps, valid, count)
-	if len(seenStates) != stateCount() {
-		t.Errorf("%d of %d states seen", len(seenStates), stateCount())
+	states := map[int]bool{}
+	for at := range w.seen {
+		states[at[1]] = true
+	}
+	t.Logf("%d states, %d steps, %d comparisons", len(states), w.steps, count)
+	if len(states) != stateCount() {
+		t.Errorf("%d of %d states seen", len(states), stateCount())
 	}
 }
 

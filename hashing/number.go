@@ -154,8 +154,8 @@ func (n *number) readAny(raw, defaultRegion string) error {
 	if kind == phonenumbers.UNKNOWN {
 		return ErrNotInUse
 	}
-	n.size = uint8(copy(n.digits[:], phonenumbers.Format(parsed, phonenumbers.E164)[1:]))
-	n.kind = uint8(kind)
+	n.size = uint8(copy(n.digits[:], phonenumbers.Format(parsed, phonenumbers.E164)[1:])) //nolint:gosec // at most maxDigits
+	n.kind = uint8(kind)                                                                  //nolint:gosec // an index of typeNames
 	n.region = phonenumbers.GetRegionCodeForNumber(parsed)
 	return nil
 }
