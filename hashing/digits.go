@@ -14,14 +14,14 @@ import (
 //
 //go:generate go test -run ^TestPlanIsUpToDate$ . -update
 
-// planFile is made of 16 bytes with its format and the version of the metadata, filled up
+// planFile is made of 32 bytes with its format and the version of the metadata, filled up
 // with zeros, and of little-endian words of 2 bytes:
 //
-//	256 times 2  the names of regions, filled up with zeros: 3 bytes and one spare
-//	1000 times 2 for every three digits that a number begins with: the state behind them, and one more than
-//	             the index of their country's first region; 0 if no country has them
-//	the rest     states: the answer if the number ends here, the state behind each
-//	             digit that may follow, and a spare one. A state's name is where it begins, in units of 4 words.
+//	256 times 2   the names of regions, filled up with zeros: 3 bytes and one spare
+//	1000 times 2  for every three digits that a number begins with: the state behind them, and
+//	              one more than the index of their country's first region, 0 if no country has them
+//	the rest      states of 12 words: the answer if the number ends here, the state behind each digit
+//	              that may follow, and a spare one; a state's name is where it begins, in units of 4 words
 //
 //go:embed digits.bin
 var planFile string
@@ -32,7 +32,7 @@ var plan, regionNames = readPlan()
 // Where the parts of plan begin, and how large their items are, in words.
 const (
 	planVersion = "digits2 " + metadata.Version
-	planHead    = 16 // bytes
+	planHead    = 32 // bytes
 
 	regionsAt = 0
 	startsAt  = regionsAt + 2*256

@@ -41,8 +41,9 @@ func readSlowly(n *number, raw, region string) error {
 	return n.readAny(raw, region)
 }
 
-// compare runs differs over inputs on all processors. It returns how many there were.
-func compare(t *testing.T, inputs func(yield func(raw, region string))) int {
+// compare runs differs over one in every so many inputs on all processors. It returns how many inputs there
+// were. Of those that the plan leaves to the library it takes one in 16: to read twice in the same way says little.
+func compare(t *testing.T, every int, inputs func(yield func(raw, region string))) int {
 	t.Helper()
 	type input struct{ raw, region string }
 	batches := make(chan []input)
@@ -51,7 +52,10 @@ func compare(t *testing.T, inputs func(yield func(raw, region string))) int {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for batch := range batches {
-				for _, in := range batch {
+				for i, in := range batch {
+					if i%16 != 0 && !planReads(in.raw) {
+						continue
+					}
 					if what := differs(in.raw, in.region); what != "" && failed.Add(1) <= 20 {
 						t.Error(what)
 					}
@@ -62,7 +66,9 @@ func compare(t *testing.T, inputs func(yield func(raw, region string))) int {
 	count := 0
 	var batch []input
 	inputs(func(raw, region string) {
-		count++
+		if count++; count%every != 0 {
+			return
+		}
 		if batch = append(batch, input{raw, region}); len(batch) == 256 {
 			batches <- batch
 			batch = nil
@@ -75,6 +81,15 @@ func compare(t *testing.T, inputs func(yield func(raw, region string))) int {
 		t.Errorf("%d of %d inputs are read in another way than by the library", n, count)
 	}
 	return count
+}
+
+func planReads(raw string) bool {
+	var n number
+	if raw == "" || len(raw) > MaxNumberSize {
+		return false
+	}
+	ok, _ := n.plain(raw)
+	return ok
 }
 
 // A state as the tests count them: from 0.
@@ -138,9 +153,8 @@ func (w *walker) walk(country, state int, path []byte) {
 	w.seen[at] = true
 	for d := 0; d < 10 && len(path) < maxPlanDigits; d++ {
 		to, text := after(state, d), append(slices.Clone(path), byte('0'+d))
-		if w.steps++; w.steps%share == 0 {
-			w.try(to, text)
-		}
+		w.steps++
+		w.try(to, text)
 		w.walk(country, to, text)
 	}
 }
@@ -175,7 +189,7 @@ func TestPlanAgreesOnEveryStep(t *testing.T) {
 	Warm()
 	w := &walker{Rand: rand.New(rand.NewPCG(1, 2)), seen: map[[2]int]bool{}}
 	w.digit, w.dist = toValid()
-	count := compare(t, func(yield func(raw, region string)) {
+	count := compare(t, share, func(yield func(raw, region string)) {
 		w.yield = yield
 		for three := range 1000 {
 			text := fmt.Append(nil, 1000+three)[1:]
@@ -210,15 +224,14 @@ func TestPlanAgreesOnExamples(t *testing.T) {
 		examples = append(examples, phonenumbers.GetExampleNumberForNonGeoEntity(code))
 	}
 	numbers, answered := 0, 0
-	compare(t, func(yield func(raw, region string)) {
+	compare(t, share, func(yield func(raw, region string)) {
 		for _, example := range examples {
 			if example == nil {
 				continue
 			}
 			numbers++
 			text := phonenumbers.Format(example, phonenumbers.E164)
-			var n number
-			if ok, _ := n.plain(text); ok {
+			if planReads(text) {
 				answered++
 			}
 			yield(text, "")
@@ -243,7 +256,7 @@ func TestPlanAgreesOnTheTable(t *testing.T) {
 	Warm()
 	lines := bufio.NewScanner(dataFile(t, "normalise_examples.tsv.gz"))
 	lines.Scan() // header
-	count := compare(t, func(yield func(raw, region string)) {
+	count := compare(t, share, func(yield func(raw, region string)) {
 		for lines.Scan() {
 			f := strings.Split(lines.Text(), "\t")
 			yield(f[0], f[1])
@@ -269,14 +282,11 @@ func TestPlanAgreesAtRandom(t *testing.T) {
 	}
 	w := newWriter(3)
 	answered := 0
-	compare(t, func(yield func(raw, region string)) {
+	compare(t, 1, func(yield func(raw, region string)) {
 		for range count {
 			raw, region := w.input()
-			var n number
-			if raw != "" {
-				if ok, _ := n.plain(raw); ok {
-					answered++
-				}
+			if planReads(raw) {
+				answered++
 			}
 			yield(raw, region)
 		}

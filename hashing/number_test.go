@@ -153,8 +153,9 @@ func TestOnlyMobilesReceiveSMS(t *testing.T) {
 	}
 }
 
-// digitRun is what must not be seen of the number and the keys here.
-var digitRun = regexp.MustCompile(`12025550143|5550143|AQIDBAUG|\[1 2 3`)
+// digitRun is what must not be seen of the number and the keys here, as text, as bytes in decimal and in
+// hexadecimal.
+var digitRun = regexp.MustCompile(`12025550143|5550143|49 50 48 50|0x31, 0x32, 0x30|(?i:3132303235)|AQIDBAUG|\[1 2 3`)
 
 func TestSecretsDoNotPrint(t *testing.T) {
 	n, err := Parse("+1 202 555 0143", "")
