@@ -179,6 +179,11 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		ring   *Keyring
 		hasher *Hasher
 	}
+	for _, verb := range []string{"%v", "%#v", "%x"} {
+		if !digitRun.MatchString(fmt.Sprintf(verb, *n.p.v)) {
+			t.Errorf("%s of what is hidden would not be noticed", verb)
+		}
+	}
 	values := map[string]any{
 		"number": n, "pointer": &n, "keyring": ring, "keyring value": *ring, "hasher": hasher,
 		"slice": []Number{n}, "map": map[string]Number{"a": n}, "error": fmt.Errorf("about %v", n),
