@@ -34,7 +34,8 @@
 //   - A record leaves memory only when it is clean and the flush that copied it is through, or the
 //     next reader would find an older one in the tables.
 //   - The watermark is a number taken before the flush began. Any later one might cover a
-//     change of a shard that the flush had passed already.
+//     change of a shard that the flush had passed already. A flush during recovery takes that
+//     of the last change made again: the log goes on behind it.
 //   - The range of records sees no write but tables, or each of them would force out the memtable.
 //
 // # Layout, format 2
@@ -47,7 +48,7 @@
 //	01 "watermark"                                 number of a change (8)
 //	10 kind (1) key id (2) pseudonym (16)          subject record: see package record
 //	20 domain (2) event id (16)                    log entry: see package record
-//	21 number (8)                                  effect: see package record; forgotten behind the watermark
+//	21 number (8)                                  effect: see package record; forgotten some time behind the watermark
 //	30 domain (2) digest (16)                      fingerprint (16), unix expiry (8), answer
 //	40 domain (2) name                             list id (2)
 //	41 domain (2) list id (2) subject (19)         unix time added (8), unix expiry or 0 (8), reason

@@ -44,6 +44,7 @@ type flusher struct {
 
 	round sync.Mutex // held during a flush
 	count uint32     // flushes so far; guarded by round
+	trim  uint64     // the journal is forgotten up to here; guarded by round
 	buf   copies     // guarded by round
 
 	mu    sync.Mutex
@@ -63,7 +64,7 @@ func (f *flusher) run() {
 			return
 		case <-f.wake:
 		}
-		if err := f.flush(); err != nil {
+		if err := f.flush(f.s.lastSeq.Load); err != nil {
 			f.s.fail(err)
 		}
 	}
@@ -125,11 +126,13 @@ func (f *flusher) progress() {
 	f.moved = make(chan struct{})
 }
 
-// flush goes round once.
-func (f *flusher) flush() error {
+// flush goes round once. reached returns the newest change that records in memory hold, all those before it
+// included: in live use the newest that was numbered; during recovery the last that was made again,
+// since the numbers go on from the end of the log.
+func (f *flusher) flush(reached func() uint64) error {
 	f.round.Lock()
 	defer f.round.Unlock()
-	covered, mark := f.since.Load(), f.s.lastSeq.Load()
+	covered, mark := f.since.Load(), reached()
 	f.count++
 	for group := range groupCount {
 		if err := f.flushGroup(group); err != nil {
@@ -259,14 +262,15 @@ func (s *Store) openAside(dir string) error {
 }
 
 // setWatermark notes, durably, that the tables hold every change up to one, and forgets the
-// journal up to there.
+// journal up to there. The caller holds flush.round.
 func (s *Store) setWatermark(mark uint64) error {
 	b := s.db.NewBatch()
 	defer func() { _ = b.Close() }() // frees memory; there is nothing left to fail
 	if err := b.Set(keyWatermark, binary.BigEndian.AppendUint64(nil, mark), nil); err != nil {
 		return err
 	}
-	if s.journaled.Swap(false) {
+	if s.journaled.Load() > s.flush.trim {
+		s.flush.trim = mark
 		if err := b.DeleteRange([]byte{tableJournal}, appendJournalKey(nil, mark+1), nil); err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// recoverAtOnce is how many changes recovery holds in memory at a time.
+// recoverAtOnce is how many changes recovery holds in memory at a time, unless options say otherwise.
 const recoverAtOnce = 1 << 16
 
 // recovery makes the changes again that the tables may lack: those behind the watermark. It
@@ -26,6 +26,7 @@ type recovery struct {
 	sources []source
 	changes []change
 	touches []touch
+	reached uint64 // number of the last change that was collected
 }
 
 // change is an event or an effect to make again.
@@ -68,7 +69,7 @@ func (s *Store) recover(watermark uint64) (err error) {
 			return err
 		}
 		if s.flush.full() {
-			if err := s.flush.flush(); err != nil {
+			if err := s.flush.flush(func() uint64 { return r.reached }); err != nil {
 				return err
 			}
 		}
@@ -147,7 +148,7 @@ func readEffect(key, value []byte, c *change) error {
 // collect reads the next changes, and reports whether there are more behind them.
 func (r *recovery) collect() (more bool, err error) {
 	r.changes, r.touches = r.changes[:0], r.touches[:0]
-	for len(r.changes) < recoverAtOnce && len(r.sources) > 0 {
+	for len(r.changes) < r.s.opts.recoverAtOnce && len(r.sources) > 0 {
 		next := 0
 		for i := range r.sources {
 			if r.sources[i].seq < r.sources[next].seq {
@@ -164,14 +165,16 @@ func (r *recovery) collect() (more bool, err error) {
 // take reads the change that a source stands at, and moves it on.
 func (r *recovery) take(i int) error {
 	src := &r.sources[i]
+	r.reached = uint64(src.seq)
 	r.changes = slices.Grow(r.changes, 1)[:len(r.changes)+1]
 	c := &r.changes[len(r.changes)-1]
 	if err := src.read(src.it.Key(), src.it.Value(), c); err != nil {
 		return err
 	}
-	subjects := &c.effect.Subjects
-	if c.entry.ID.Given() {
-		subjects = &c.entry.Subjects
+	subjects := &c.entry.Subjects
+	if !c.entry.ID.Given() {
+		subjects = &c.effect.Subjects
+		r.s.noteJournal(c.effect.Seq)
 	}
 	for _, s := range subjects {
 		if s.Given() {

@@ -61,7 +61,8 @@ type Options struct {
 	// is held out. Must be safe for concurrent use. Default: the system's.
 	Random func() uint64
 
-	volatile bool // nothing has to survive: no write-ahead log, no sync
+	volatile      bool // nothing has to survive: no write-ahead log, no sync
+	recoverAtOnce int  // changes that recovery holds in memory at a time
 }
 
 // What Options are unless they say otherwise.
@@ -105,7 +106,7 @@ type Store struct {
 	late      atomic.Uint64
 	stalls    atomic.Uint64 // writers that had to wait for a flush
 	waiting   atomic.Int64  // callers that wait for a sync
-	journaled atomic.Bool   // the journal has something to forget
+	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
 
 	closing sync.RWMutex // held for reading by every call under way
 	closed  bool         // guarded by closing
@@ -155,6 +156,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DirtyBytes == 0 {
 		o.DirtyBytes = DefaultDirtyBytes
+	}
+	if o.recoverAtOnce == 0 {
+		o.recoverAtOnce = recoverAtOnce
 	}
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = DefaultMaxUnflushed
@@ -311,7 +315,7 @@ func (s *Store) Close() error {
 	s.flush.stop()
 	var err error
 	if !s.opts.volatile && s.flush.since.Load() > 0 {
-		err = s.flush.flush()
+		err = s.flush.flush(s.lastSeq.Load)
 	}
 	return errors.Join(err, s.closeDB())
 }

@@ -18,7 +18,7 @@ var testKeys = []hashing.KeyCheck{{Key: 1, Value: [16]byte{1}}}
 // Bounds so tight that hundreds of events, or a handful of them, are flushed and evicted.
 var (
 	small = Options{CacheBytes: shardCount, DirtyBytes: 256 << 10, MaxUnflushed: 1000}
-	tiny  = Options{CacheBytes: shardCount, DirtyBytes: 4 << 10, MaxUnflushed: 20}
+	tiny  = Options{CacheBytes: shardCount, DirtyBytes: 4 << 10, MaxUnflushed: 20, recoverAtOnce: 7}
 )
 
 // opener opens stores on a file system, with the bounds of some options.

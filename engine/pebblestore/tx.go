@@ -30,10 +30,11 @@ type tx struct {
 	value   []byte
 }
 
-// edit is a record as it will be.
+// edit is a record as it will be: a part of tx.bytes, or the one in tx.records of its subject's kind.
 type edit struct {
 	subject    hashing.Subject
-	start, end int // in tx.bytes; an end of 0 stands for the record of the subject's kind
+	copied     bool
+	start, end int // in tx.bytes
 }
 
 func newTx(s *Store) *tx { return &tx{s: s} }
@@ -80,6 +81,7 @@ func (t *tx) unlock() {
 // refused or panicked, is forgotten: nobody else has seen it.
 func (t *tx) end() {
 	t.staged, t.bytes, t.changes = t.staged[:0], t.bytes[:0], 0
+	t.entry.Values = nil // the caller's: the next one must not write there
 	t.unlock()
 	s := t.s
 	if t.batch != nil {
@@ -144,7 +146,7 @@ func (t *tx) put(subjects *hashing.Subjects) {
 func (t *tx) putCopy(s hashing.Subject, r *record.Record) {
 	start := len(t.bytes)
 	t.bytes = append(t.bytes, r.Bytes()...)
-	t.staged = append(t.staged, edit{subject: s, start: start, end: len(t.bytes)})
+	t.staged = append(t.staged, edit{subject: s, copied: true, start: start, end: len(t.bytes)})
 }
 
 // putEvent writes the entry of an event that the records now hold.
@@ -179,10 +181,20 @@ func (t *tx) putEffect() (changed bool, err error) {
 // putJournal writes t.effect to the journal.
 func (t *tx) putJournal() error {
 	t.changes++
-	t.s.journaled.Store(true)
+	t.s.noteJournal(t.effect.Seq)
 	t.key = appendJournalKey(t.key[:0], uint64(t.effect.Seq))
 	t.value = t.effect.Append(t.value[:0])
 	return t.writes().Set(t.key, t.value, nil)
+}
+
+// noteJournal notes that the journal holds an effect.
+func (s *Store) noteJournal(seq record.Seq) {
+	for {
+		newest := s.journaled.Load()
+		if uint64(seq) <= newest || s.journaled.CompareAndSwap(newest, uint64(seq)) {
+			return
+		}
+	}
 }
 
 func (t *tx) writes() *pebble.Batch {
@@ -226,7 +238,7 @@ func (t *tx) keep() {
 	soiled := int64(0)
 	for _, e := range t.staged {
 		b := t.bytes[e.start:e.end]
-		if e.end == 0 {
+		if !e.copied {
 			b = t.records[e.subject.Kind].Bytes()
 		}
 		soiled += t.s.shards[shardOf(e.subject)].put(e.subject, b, true)

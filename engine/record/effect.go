@@ -60,12 +60,13 @@ func (f *Effect) Apply(owner hashing.Kind, r *Record) (changed bool) {
 	return changed
 }
 
+// applyOutcome links before it counts, as stores do: they have to know whether there is room first.
 func (f *Effect) applyOutcome(owner hashing.Kind, r *Record) {
-	if f.Event != f.Replaced {
-		r.countOutcome(f.Event, f.Replaced, TimeOf(f.Time), TimeOf(f.Now))
-	}
 	if f.Linked && owner == hashing.Phone {
 		r.Link(f.Link, TimeOf(f.Time), MaxLinks)
+	}
+	if f.Event != f.Replaced {
+		r.countOutcome(f.Event, f.Replaced, TimeOf(f.Time), TimeOf(f.Now))
 	}
 }
 

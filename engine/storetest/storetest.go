@@ -69,6 +69,7 @@ func Run(t *testing.T, open Open) {
 		{"the timeline is newest first", timeline},
 		{"the log is in order", scanOrder},
 		{"an entry keeps what was decided", entryKeeps},
+		{"a decision stays the caller's", decisionStays},
 		{"policies get versions", policyVersions},
 		{"a concurrent crowd is counted exactly", concurrentCounts},
 		{"a concurrent crowd on many subjects is counted exactly", concurrentSpread},
@@ -428,6 +429,26 @@ func entryKeeps(w *world) {
 	equal(w.t, "subjects", e.Subjects, ev.Subjects)
 	equal(w.t, "link", e.Link, ev.Link)
 	equal(w.t, "time", e.Time, start)
+}
+
+// decisionStays holds that what one call was told is not what another one makes of it: drivers use
+// their memory again.
+func decisionStays(w *world) {
+	assess := func(p int, v float64) *engine.Decision {
+		d := new(engine.Decision)
+		w.must(w.store.Assess(w.ctx(), signup(p, p, start), d, func(_ *engine.Observation, d *engine.Decision) {
+			d.Verdict, d.Policy, d.Values = scoring.Allow, 1, []float64{v, v, v}
+		}))
+		return d
+	}
+	other := assess(1, 7)
+	for i := range 20 {
+		d := assess(2, 1)
+		w.outcome(other.ID, []scoring.Event{scoring.Abuse, scoring.Legitimate}[i%2], start, 0)
+		if !slices.Equal(d.Values, []float64{1, 1, 1}) {
+			w.t.Fatalf("values became %v", d.Values)
+		}
+	}
 }
 
 func policyVersions(w *world) {

@@ -1,0 +1,47 @@
+package pebblestore
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ringfence/ringfence/engine"
+)
+
+// TestPowerCutDuringRecovery opens what a power cut left with less memory than before, so that recovery
+// has to flush halfway, and takes the power away again behind that flush.
+func TestPowerCutDuringRecovery(t *testing.T) {
+	const events = 300
+	random := rand.New(rand.NewPCG(1, 2))
+	o := Options{Keys: testKeys, Create: true, FS: vfs.NewCrashableMem(), Fatal: func(err error) { panic(err) }}
+	s := mustOpen(t, o)
+	for range events {
+		if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut := func() {
+		left := o.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: random})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.FS = left
+	}
+	cut()
+	o.MaxUnflushed, o.recoverAtOnce = 100, 70
+	s = mustOpen(t, o)
+	cut()
+	if counted, logged := recovered(t, o.FS); counted != events || logged != events {
+		t.Errorf("%d of %d events are counted, %d logged", counted, events, logged)
+	}
+}
+
+func mustOpen(t *testing.T, o Options) *Store {
+	t.Helper()
+	s, err := Open("store", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
