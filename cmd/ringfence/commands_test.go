@@ -154,19 +154,19 @@ func TestReplayCommand(t *testing.T) {
 }
 
 func TestDemoCommand(t *testing.T) {
-	table := command(t, "", "demo", "--events", "500")
-	if table.code != exitOK || !table.says("events assessed 500") || !strings.Contains(table.out, "at or above") {
+	table := command(t, "", "demo", "--people", "60")
+	if table.code != exitOK || !table.says("refused 0") || !strings.Contains(table.out, "at or above") {
 		t.Errorf("demo: %v", table)
 	}
-	if again := command(t, "", "demo", "--events", "500"); again.out != table.out {
+	if again := command(t, "", "demo", "--people", "60"); again.out != table.out {
 		t.Error("a demo does not repeat")
 	}
-	made := command(t, "", "demo", "--events", "500", "--show")
+	made := command(t, "", "demo", "--people", "60", "--show")
 	if replayed := command(t, made.out, "replay", "-"); replayed.out != table.out {
 		t.Errorf("what demo shows replays as something else:\n%s%s", table.out, replayed.out)
 	}
-	if r := command(t, "", "demo", "--events", "0"); r.code != exitUsage {
-		t.Errorf("no events: %v", r)
+	if r := command(t, "", "demo", "--people", "0"); r.code != exitUsage {
+		t.Errorf("nobody: %v", r)
 	}
 }
 

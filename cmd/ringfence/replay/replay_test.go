@@ -252,31 +252,6 @@ func TestSpoolShowsNothing(t *testing.T) {
 	}
 }
 
-// TestDemo holds that made-up events repeat, can all be used, and are blocked for what they are.
-func TestDemo(t *testing.T) {
-	var first, second, other bytes.Buffer
-	for b, seed := range map[*bytes.Buffer]uint64{&first: 1, &second: 1, &other: 2} {
-		if err := Demo(b, seed, 2000); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if first.String() != second.String() || first.String() == other.String() {
-		t.Error("the seed does not decide what is made up")
-	}
-	for l := range strings.Lines(first.String()) {
-		if strings.Contains(l, "phone_number") && !strings.Contains(l, "55501") {
-			t.Fatal("a number that is not kept for fiction")
-		}
-	}
-	r := replayed(t, Config{}, Input{From: &first})
-	if r.Events != 2000 || len(r.why) != 0 || len(r.Invalid) != 0 {
-		t.Errorf("%+v %v", r.Report, r.why)
-	}
-	if x := r.Rates(scoring.Challenge); x.Recall < 0.3 || x.FalsePositive > 0.02 {
-		t.Errorf("the default policy on made-up events: %+v", x)
-	}
-}
-
 func TestRates(t *testing.T) {
 	r := newReport()
 	r.Decisions = map[scoring.Decision]Labelled{
