@@ -1,0 +1,246 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/ringfence/ringfence/bench/traffic"
+	"github.com/ringfence/ringfence/cmd/ringfence/replay"
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/pebblestore"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// judged is a made-up event and what a policy said of it.
+type judged struct {
+	*traffic.Event
+	world    *traffic.World
+	decision scoring.Decision
+}
+
+// judge scores a world by a policy, with the bought list of disposable numbers loaded.
+func judge(tb testing.TB, p *scoring.Policy, cfg traffic.Config) []judged {
+	tb.Helper()
+	w, err := traffic.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ring, err := hashing.NewKeyring(rand.NewChaCha8([32]byte{byte(cfg.Seed)}), time.Unix(0, 0))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h, err := ring.Domain(hashing.DefaultDomain)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	store, err := pebblestore.OpenMemory(pebblestore.Options{Keys: ring.KeyChecks()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	var entries []engine.ListEntry
+	for _, number := range w.Disposable {
+		n, err := hashing.Parse(number, "")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		entries = append(entries, engine.ListEntry{List: "disposable", Subject: h.Phone(n), Added: 1})
+	}
+	if err := store.PutEntries(tb.Context(), h.Domain(), entries, nil); err != nil {
+		tb.Fatal(err)
+	}
+	var in, out bytes.Buffer
+	if err := w.Write(&in); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := replay.Run(tb.Context(), replay.Config{
+		Store: store, Hasher: h, Policy: p, Assessments: &out,
+		Refused: func(line int, why error) { tb.Fatalf("line %d: %v", line, why) },
+	}, replay.Input{From: &in}); err != nil {
+		tb.Fatal(err)
+	}
+	return read(tb, w, &out)
+}
+
+// read matches what replay says of every event with the event.
+func read(tb testing.TB, w *traffic.World, out *bytes.Buffer) []judged {
+	tb.Helper()
+	var all []judged
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var said struct {
+			ID, Decision string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &said); err != nil {
+			tb.Fatal(err)
+		}
+		n, err := strconv.Atoi(said.ID[1:])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		j := judged{Event: &w.Events[n-1], world: w}
+		for d := scoring.Allow; d <= scoring.Block; d++ {
+			if d.String() == said.Decision {
+				j.decision = d
+			}
+		}
+		all = append(all, j)
+	}
+	if len(all) != len(w.Events) {
+		tb.Fatalf("%d of %d events were judged", len(all), len(w.Events))
+	}
+	return all
+}
+
+// share counts how many of some reach each decision.
+type share struct {
+	all int
+	at  [scoring.Block + 1]int
+}
+
+func (s *share) count(d scoring.Decision) {
+	s.all++
+	for at := scoring.Challenge; at <= d; at++ {
+		s.at[at]++
+	}
+}
+
+func (s *share) rate(at scoring.Decision) float64 { return float64(s.at[at]) / float64(max(s.all, 1)) }
+
+func (s *share) String() string {
+	return fmt.Sprintf("%8d %9.2f %% %9.2f %% %9.2f %%", s.all, 100*s.rate(scoring.Challenge), 100*s.rate(scoring.Review), 100*s.rate(scoring.Block))
+}
+
+// strictest returns the strictest decision for everybody ordinary of whom an event is one that counts.
+func strictest(all []judged, counts func(*judged) bool) *share {
+	worst := map[string]scoring.Decision{}
+	for i := range all {
+		if j := &all[i]; !j.Abuse() && counts(j) {
+			who := fmt.Sprintf("%p %s", j.world, j.Account)
+			worst[who] = max(worst[who], j.decision)
+		}
+	}
+	s := &share{}
+	for _, d := range worst {
+		s.count(d)
+	}
+	return s
+}
+
+func has(trait string) func(*judged) bool { return func(j *judged) bool { return j.Has(trait) } }
+
+func everybody(*judged) bool { return true }
+
+// victims says which events come from people whose number a stranger has typed before.
+func victims(all []judged) func(*judged) bool {
+	typed := map[string]time.Time{} // by world and number: the first time
+	for i := len(all) - 1; i >= 0; i-- {
+		if j := &all[i]; j.Campaign == traffic.Stranger {
+			typed[fmt.Sprintf("%p %s", j.world, j.Number)] = j.At
+		}
+	}
+	return func(j *judged) bool {
+		first, ok := typed[fmt.Sprintf("%p %s", j.world, j.Number)]
+		return ok && !j.At.Before(first)
+	}
+}
+
+// heldOut are the seeds on which figures are given; the policy was tuned on 1 to 6.
+const (
+	firstHeldOut = 101
+	lastHeldOut  = 106
+)
+
+// TestDefaultPolicyOnMadeUpTraffic holds what the embedded policy promises, on held-out
+// seeds: abuse is what is at least challenged. The figures say nothing
+// about the real world: see package traffic.
+func TestDefaultPolicyOnMadeUpTraffic(t *testing.T) {
+	var all []judged
+	for seed := uint64(firstHeldOut); seed <= lastHeldOut; seed++ {
+		all = append(all, judge(t, scoring.Default(), traffic.Config{Seed: seed, People: 2000})...)
+	}
+	caught := map[string]*share{}
+	for _, name := range traffic.CampaignNames() {
+		caught[name] = &share{}
+	}
+	for _, j := range all {
+		if j.Abuse() {
+			caught[j.Campaign].count(j.decision)
+		}
+	}
+	t.Logf("%-24s %8s %11s %11s %11s", "at or above", "n", "challenge", "review", "block")
+	for _, name := range traffic.CampaignNames() {
+		t.Logf("%-24s %s", name, caught[name])
+	}
+	for _, name := range []string{traffic.AccountFarm, traffic.SMSPumping, traffic.Disposable} {
+		if caught[name].rate(scoring.Challenge) < 0.9 {
+			t.Errorf("%s: less than 90 %% is noticed", name)
+		}
+	}
+	for _, group := range []struct {
+		name      string
+		of        func(*judged) bool
+		challenge float64 // at most this share is challenged, or worse
+		block     float64
+	}{
+		{"people", everybody, 0.005, 0.005},
+		{"victims, from then on", victims(all), 0, 0},
+		{traffic.Launch, has(traffic.Launch), 1, 0.005},
+		{traffic.CarrierNAT, has(traffic.CarrierNAT), 1, 0.005},
+		{traffic.Office, has(traffic.Office), 1, 0.005},
+		{traffic.NoNumber, has(traffic.NoNumber), 0.005, 0},
+		{traffic.NumberChange, has(traffic.NumberChange), 0.01, 0.01},
+		{traffic.Abroad, has(traffic.Abroad), 0.02, 0.01},
+		{traffic.Family, has(traffic.Family), 0.02, 0.02},
+		{traffic.Typo, has(traffic.Typo), 1, 0},
+	} {
+		s := strictest(all, group.of)
+		t.Logf("%-24s %s", group.name, s)
+		if s.all == 0 || s.rate(scoring.Challenge) > group.challenge || s.rate(scoring.Block) > group.block {
+			t.Errorf("%s: more than %.1f %% are challenged or more than %.1f %% blocked", group.name, 100*group.challenge, 100*group.block)
+		}
+	}
+}
+
+// ladders are intensities of each campaign, from what cannot be noticed to what cannot be missed.
+var ladders = map[string][]float64{
+	traffic.AccountFarm: {2, 3, 4, 6, 10, 30, 100}, traffic.DistributedFarm: {2, 3, 4, 6, 10, 30, 60},
+	traffic.SIMFarm: {1, 3, 10, 20, 50, 200}, traffic.SMSPumping: {5, 20, 30, 60, 200, 1000},
+	traffic.Disposable: {1, 3, 6, 12}, traffic.SlowAndLow: {0.5, 2, 6, 24}, traffic.Stranger: {2, 4, 6, 8, 12, 30},
+}
+
+// TestRecallByIntensity shows how hard a campaign can go about it before it is noticed.
+func TestRecallByIntensity(t *testing.T) {
+	if os.Getenv("RINGFENCE_LONG") == "" {
+		t.Skip("takes half a minute; set RINGFENCE_LONG=1")
+	}
+	for _, name := range traffic.CampaignNames() {
+		var first, last float64
+		for i, intensity := range ladders[name] {
+			s := &share{}
+			for _, j := range judge(t, scoring.Default(), traffic.Config{
+				Seed: firstHeldOut, People: 300, Campaigns: []string{name}, Intensity: map[string]float64{name: intensity}, Runs: 4,
+			}) {
+				if j.Abuse() {
+					s.count(j.decision)
+				}
+			}
+			t.Logf("%-18s %8.1f %s", name, intensity, s)
+			if last = s.rate(scoring.Challenge); i == 0 {
+				first = last
+			}
+		}
+		if last < first {
+			t.Errorf("%s is noticed more often when it is less intense", name)
+		}
+	}
+}
