@@ -54,4 +54,6 @@ type Assessment struct {
 	Reasons []Reason
 	// Degraded names the signals and variables that a rule needed and that were unknown, sorted, each once.
 	Degraded []string
+
+	verdict Verdict // what the words above are about
 }

@@ -22,21 +22,20 @@ var sharedSlots = []string{
 // then the score. The score and its reasons are there whatever decided. A block by score whose
 // draw is below the holdout share is allowed instead.
 func (p *Policy) Evaluate(values []float64, draw float64, out *Assessment) {
-	out.Reasons, out.Degraded, out.Holdout = out.Reasons[:0], out.Degraded[:0], false
-	for i := range p.rules {
-		if p.rules[i].apply(values, out) {
-			p.degrade(&p.rules[i], values, out)
-		}
+	v := &out.verdict
+	p.Judge(values, draw, v)
+	out.Score, out.Decision, out.Holdout = v.Score, v.Decision, v.Holdout
+	out.Reasons, out.Degraded = out.Reasons[:0], out.Degraded[:0]
+	for _, f := range v.Fired {
+		out.Reasons = append(out.Reasons, p.rules[f.Rule].reason(values, f.Step))
+	}
+	for _, i := range v.Untold {
+		p.degrade(&p.rules[i], values, out)
 	}
 	slices.Sort(out.Degraded)
 	p.mentionLists(values, out)
-	score := 0
-	for _, r := range out.Reasons {
-		score += r.Points
-	}
-	out.Score = min(max(score, 0), 100)
 	slices.SortStableFunc(out.Reasons, func(a, b Reason) int { return magnitude(b.Points) - magnitude(a.Points) })
-	p.decide(values, draw, out)
+	p.explain(values, out)
 }
 
 func magnitude(n int) int { return max(n, -n) }
@@ -61,48 +60,23 @@ func (p *Policy) mentionLists(values []float64, out *Assessment) {
 	}
 }
 
-func (p *Policy) decide(values []float64, draw float64, out *Assessment) {
-	switch {
-	case values[SlotListDeny] == 1:
-		out.override(Block, Reason{Code: "LIST_DENY", Observed: math.NaN(), Limit: math.NaN()})
-	case p.full(values):
-		out.override(Block, Reason{Code: "ACCOUNTS_PER_PHONE", Observed: values[SlotLinks], Limit: float64(p.maxLinks)})
-	case values[SlotListAllow] == 1:
-		out.override(Allow, Reason{Code: "LIST_ALLOW", Observed: math.NaN(), Limit: math.NaN()})
-	default:
-		out.Decision = p.byScore(out.Score)
-		if out.Decision == Block && draw < p.holdout {
-			out.Decision, out.Holdout = Allow, true
-		}
+// explain puts first what decided, where it was not the score.
+func (p *Policy) explain(values []float64, out *Assessment) {
+	switch out.verdict.By {
+	case ByDenyList:
+		out.first(Reason{Code: "LIST_DENY", Observed: math.NaN(), Limit: math.NaN()})
+	case ByLimit:
+		out.first(Reason{Code: "ACCOUNTS_PER_PHONE", Observed: values[SlotLinks], Limit: float64(p.maxLinks)})
+	case ByAllowList:
+		out.first(Reason{Code: "LIST_ALLOW", Observed: math.NaN(), Limit: math.NaN()})
 	}
 }
 
-// override decides and puts the reason first.
-func (a *Assessment) override(d Decision, r Reason) {
-	a.Decision = d
+// first puts a reason first.
+func (a *Assessment) first(r Reason) {
 	a.Reasons = append(a.Reasons, Reason{})
 	copy(a.Reasons[1:], a.Reasons)
 	a.Reasons[0] = r
-}
-
-// full reports whether the phone has no room for this account. Only events that
-// tie an account to a number meet the limit.
-func (p *Policy) full(values []float64) bool {
-	switch Event(values[SlotEvent]) {
-	case Signup, Verification, NumberChange:
-	default:
-		return false
-	}
-	return p.maxLinks > 0 && values[SlotLinked] == 0 && values[SlotLinks] >= float64(p.maxLinks)
-}
-
-func (p *Policy) byScore(score int) Decision {
-	for d := Block; d > Allow; d-- {
-		if at := p.thresholds[d]; at > 0 && score >= at {
-			return d
-		}
-	}
-	return Allow
 }
 
 // PublicMessage returns what may be told to whoever asked for the account: so

@@ -206,3 +206,18 @@ func BenchmarkEvaluateDefault(b *testing.B) {
 		p.Evaluate(values, 1, &a)
 	}
 }
+
+// BenchmarkJudgeDefault is an ordinary signup, as most of a log is.
+func BenchmarkJudgeDefault(b *testing.B) {
+	p := Default()
+	values := make([]float64, p.Slots())
+	for i := SlotSignals; i < SlotSignals+len(p.Signals()); i++ {
+		values[i] = 1
+	}
+	values[SlotEvent], values[SlotNumberValid], values[SlotNumberType] = float64(Signup), 1, TypeCode("mobile")
+	var v Verdict
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Judge(values, 1, &v)
+	}
+}

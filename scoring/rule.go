@@ -9,21 +9,56 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// Rule is one entry of a policy's score: a signal with a table of points, or a condition.
+type Rule struct {
+	Code   string
+	Signal string // "" for a condition
+	When   string // the condition; "" for a signal
+	Steps  []Step // ascending; one for a condition
+}
+
+// Step is one line of a rule's table.
+type Step struct {
+	At     float64 // the least value; NaN for a condition
+	Points int
+}
+
+// Rules returns the entries of the policy's score, in its order.
+func (p *Policy) Rules() []Rule {
+	all := make([]Rule, len(p.rules))
+	for i, r := range p.rules {
+		all[i] = Rule{Code: r.code, When: r.when, Steps: slices.Clone(r.steps)}
+		if r.slot >= 0 {
+			all[i].Signal = p.slots[r.slot]
+		}
+	}
+	return all
+}
+
+// Reads reports, by slot, whether a score or a decision can depend on it.
+func (p *Policy) Reads() []bool {
+	reads := make([]bool, p.Slots())
+	reads[SlotListDeny], reads[SlotListAllow] = true, true
+	if p.maxLinks > 0 {
+		reads[SlotEvent], reads[SlotLinks], reads[SlotLinked] = true, true, true
+	}
+	for i := range p.rules {
+		for _, slot := range p.rules[i].needs {
+			reads[slot] = true
+		}
+	}
+	return reads
+}
+
 // rule is one entry of a policy's score.
 type rule struct {
 	code   string
 	slot   int     // of a table; -1 for a guard
-	steps  []step  // of a table, ascending
+	steps  []Step  // of a table, ascending; one for a guard
 	guard  closure // of a guard
-	points int     // of a guard
+	when   string  // of a guard
 	needs  []int   // the slots that the rule reads
 	window time.Duration
-}
-
-// step is one line of a table: from at on, points.
-type step struct {
-	at     float64
-	points int
 }
 
 func (c *compiler) readRules(n *yaml.Node) {
@@ -61,7 +96,7 @@ func (c *compiler) readRule(r *rule, item *yaml.Node, f map[string]*yaml.Node) {
 		return
 	}
 	if when != nil {
-		r.points = c.readPoints(points)
+		r.steps, r.when = []Step{{At: math.NaN(), Points: c.readPoints(points)}}, when.Value
 		r.guard, r.needs = c.expr.compile(&c.reporter, when)
 		return
 	}
@@ -90,8 +125,8 @@ func (c *compiler) readPoints(n *yaml.Node) int {
 
 func (c *compiler) readSteps(r *rule, n *yaml.Node) {
 	c.pairs(n, func(key, value *yaml.Node) {
-		s := step{at: c.number(key, 0, 1e12, false), points: c.readPoints(value)}
-		if s.at <= 0 || len(r.steps) > 0 && s.at <= r.steps[len(r.steps)-1].at {
+		s := Step{At: c.number(key, 0, 1e12, false), Points: c.readPoints(value)}
+		if s.At <= 0 || len(r.steps) > 0 && s.At <= r.steps[len(r.steps)-1].At {
 			c.at(key, "write them in ascending order, above 0", "a threshold out of order")
 		}
 		r.steps = append(r.steps, s)
@@ -101,22 +136,29 @@ func (c *compiler) readSteps(r *rule, n *yaml.Node) {
 	}
 }
 
-// apply adds the rule's reason if it fires. unknown is true when it could not
+// fires returns the step of the rule that fires, -1 for none. unknown is true when it could not
 // be told.
-func (r *rule) apply(values []float64, out *Assessment) (unknown bool) {
+func (r *rule) fires(values []float64) (step int, unknown bool) {
 	if r.slot < 0 {
 		fires := r.guard(values)
 		if fires == 1 {
-			out.Reasons = append(out.Reasons, Reason{Code: r.code, Points: r.points, Observed: math.NaN(), Limit: math.NaN()})
+			return 0, false
 		}
-		return fires != fires
+		return -1, fires != fires
 	}
 	v := values[r.slot]
-	for _, s := range slices.Backward(r.steps) {
-		if v >= s.at {
-			out.Reasons = append(out.Reasons, Reason{Code: r.code, Points: s.points, Observed: v, Limit: s.at, Window: r.window})
-			break
-		}
+	step = len(r.steps) - 1
+	for step >= 0 && !(v >= r.steps[step].At) { // not "<": an unknown value reaches no step
+		step--
 	}
-	return v != v
+	return step, v != v
+}
+
+// reason puts a step of the rule into words.
+func (r *rule) reason(values []float64, step int) Reason {
+	s := r.steps[step]
+	if r.slot < 0 {
+		return Reason{Code: r.code, Points: s.Points, Observed: math.NaN(), Limit: math.NaN()}
+	}
+	return Reason{Code: r.code, Points: s.Points, Observed: values[r.slot], Limit: s.At, Window: r.window}
 }
