@@ -321,3 +321,6 @@ func (c *compiler) placeLists() {
 		c.p.listCodes = append(c.p.listCodes, "LIST_"+strings.ToUpper(name))
 	}
 }
+
+// Holdout returns the share of would-be blocks by score that is let through, from 0 to 1.
+func (p *Policy) Holdout() float64 { return p.holdout }

@@ -298,6 +298,11 @@ func (d *decoder) subjects(all *hashing.Subjects) {
 }
 
 func (d *decoder) value() float64 {
+	if len(d.b) > 0 && d.b[0] >= 2 && d.b[0] < 0x80 { // a small count, as nearly all are
+		v := d.b[0] - 2
+		d.b = d.b[1:]
+		return float64(v)
+	}
 	switch n := d.uvarint(); n {
 	case 0:
 		return math.NaN()

@@ -1,0 +1,238 @@
+package backtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// rescored runs both the test's own eyes and the result over a log.
+func rescored(t testing.TB, cfg Config) *Result {
+	t.Helper()
+	r, err := Rescore(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func replayed(t testing.TB, cfg Config) *Result {
+	t.Helper()
+	r, err := Replay(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// same fails when a row differs from what was decided live.
+func (w *world) same(policy *scoring.Policy) func(*Row) error {
+	rules := policy.Rules()
+	return func(r *Row) error {
+		e := r.Entry
+		var codes, said []string
+		for _, f := range r.New.Fired {
+			codes = append(codes, fmt.Sprintf("%s %d", rules[f.Rule].Code, f.Points))
+		}
+		for _, code := range w.said[e.ID] {
+			if !strings.HasSuffix(code, " 0") { // those that decide alone, and lists
+				said = append(said, code)
+			}
+		}
+		slices.Sort(codes)
+		slices.Sort(said)
+		if r.New.Decision != e.Verdict || r.New.Score != e.Score || r.New.Holdout != e.Holdout || !slices.Equal(codes, said) {
+			w.t.Errorf("%s was %v %d %v, is %v %d %v: %v", e.ID, e.Verdict, e.Score, said, r.New.Decision, r.New.Score, codes, e.Kind)
+			return errors.New("stop at the first")
+		}
+		return nil
+	}
+}
+
+// TestRescoringFlipsNothing holds for random policies, several in one log, that each would decide
+// again as it did, also after a restart and whatever lists did meanwhile.
+func TestRescoringFlipsNothing(t *testing.T) {
+	for seed := uint64(1); seed <= 3; seed++ {
+		r := rand.New(rand.NewPCG(seed, 0))
+		policies := []*scoring.Policy{randomPolicy(t, r)}
+		w := newWorld(t, policies[0], t.TempDir())
+		for i := range 3 {
+			if i > 0 {
+				policies = append(policies, randomPolicy(t, r))
+				if i == 1 {
+					w.check(w.engine.SetPolicy(t.Context(), policies[i]))
+				} else {
+					w.restart(policies[i])
+				}
+			}
+			w.list([]string{"bad", "deny", "allow"}[i], i)
+			w.live(r, 150)
+		}
+		for i, p := range policies {
+			cfg := w.config(p)
+			cfg.Log = func(ctx context.Context, fn func(*record.Entry) error) error {
+				return w.log(ctx, func(e *record.Entry) error {
+					if e.Policy != uint32(i+1) {
+						return nil
+					}
+					return fn(e)
+				})
+			}
+			cfg.Each = w.same(p)
+			if got := rescored(t, cfg); got.Events < 150 || got.Stricter.Events+got.Milder.Events != 0 || got.States["not_replayable"] != 0 {
+				t.Fatalf("seed %d, version %d: %+v", seed, i+1, got)
+			}
+		}
+	}
+}
+
+// TestReplayDecidesAsLive holds for random policies that counting all over again comes to the same
+// decisions, by the same points, as the store came to.
+func TestReplayDecidesAsLive(t *testing.T) {
+	for seed := uint64(1); seed <= 12; seed++ {
+		r := rand.New(rand.NewPCG(seed, 7))
+		p := randomPolicy(t, r)
+		w := newWorld(t, p, "")
+		for i, name := range []string{"bad", "deny", "allow", "other"} {
+			w.list(name, i)
+		}
+		w.live(r, 500)
+		cfg := w.config(p)
+		cfg.Each = w.same(p)
+		if got := replayed(t, cfg); got.Events < 500 || len(got.Moves) == 0 || got.Stricter.Events+got.Milder.Events != 0 {
+			t.Fatalf("seed %d: %+v", seed, got)
+		}
+	}
+}
+
+// TestReplayTriesNewSignals holds that replay counts what was never recorded, and rescore says
+// that it cannot.
+func TestReplayTriesNewSignals(t *testing.T) {
+	old := compiled(t, "name: old\nsignals: {n: {subject: phone, count: signup, window: 1h}}\nscore: [{code: N, signal: n, points: {2: 50}}]\ndecisions: {block: 50}")
+	w := newWorld(t, old, "")
+	for range 4 {
+		w.at += 5000
+		ev := w.event(rand.New(rand.NewPCG(4, 4)))
+		ev.Kind, ev.Verified = scoring.Signup, false
+		w.assess(ev)
+	}
+	tried := compiled(t, strings.ReplaceAll(string(old.Source()), "window: 1h", "window: 1d"))
+	if got := rescored(t, w.config(tried)); got.States["not_replayable"] != 4 || got.NotReplayable["n"] != 4 || got.Crowd.Events != 0 || len(got.Moves) != 0 {
+		t.Errorf("another window by the same name was made up: %+v", got)
+	}
+	renamed := compiled(t, strings.NewReplacer("n: {", "m: {", "signal: n", "signal: m", "{n", "{m").Replace(string(old.Source())))
+	if got := rescored(t, w.config(renamed)); got.States["not_replayable"] != 0 || got.Crowd.Events != 4 {
+		t.Errorf("the same signal by another name: %+v", got)
+	}
+	unused := compiled(t, strings.Replace(string(old.Source()), "{n:", "{k: {subject: ip, count: signup, window: 1h}, n:", 1))
+	if got := rescored(t, w.config(unused)); got.States["not_replayable"] != 0 {
+		t.Errorf("a signal that no rule reads: %+v", got)
+	}
+	var scores []int
+	cfg := w.config(tried)
+	cfg.Each = func(r *Row) error {
+		scores = append(scores, r.New.Score)
+		return nil
+	}
+	if got := replayed(t, cfg); !slices.Equal(scores, []int{0, 50, 50, 50}) || got.Stricter.Events != 3 {
+		t.Errorf("counted again: %v, %+v", scores, got.Stricter)
+	}
+	listed := compiled(t, "name: l\nscore: [{code: L, when: list.bad, points: 50}]\ndecisions: {block: 50}")
+	if got := replayed(t, w.config(listed)); got.NotReplayable["list.bad"] != 4 || got.States["not_replayable"] != 4 {
+		t.Errorf("a list that nobody asked about: %+v", got)
+	}
+}
+
+// TestResultRepeats holds that the digest stands for all that went in.
+func TestResultRepeats(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	p := randomPolicy(t, r)
+	w := newWorld(t, p, "")
+	w.live(r, 200)
+	base := w.config(moved(t, p, 7))
+	first := rescored(t, base)
+	if again := rescored(t, base); !reflect.DeepEqual(first, again) {
+		t.Error("two runs differ")
+	}
+	seen := map[string]string{first.Digest: "the first"}
+	for name, change := range map[string]func(*Config){
+		"policy": func(c *Config) { c.Policy = moved(t, p, 8) }, "seed": func(c *Config) { c.Seed++ }, "as of": func(c *Config) { c.AsOf -= 3600 },
+		"maturity": func(c *Config) { c.Maturity = time.Hour }, "from": func(c *Config) { c.From = begin + 1 }, "to": func(c *Config) { c.To = w.at },
+		"labels": func(c *Config) { c.Label = func(*record.Entry) scoring.Event { return scoring.Abuse } },
+	} {
+		cfg := base
+		change(&cfg)
+		got := rescored(t, cfg)
+		if other := seen[got.Digest]; other != "" {
+			t.Errorf("%s has the digest of %s", name, other)
+		}
+		seen[got.Digest] = name
+	}
+	w.live(r, 1)
+	if got := rescored(t, base); seen[got.Digest] != "" {
+		t.Error("one event more has the digest of", seen[got.Digest])
+	}
+}
+
+// moved is a policy that blocks from another score on, and does nothing else.
+func moved(t testing.TB, p *scoring.Policy, block int) *scoring.Policy {
+	t.Helper()
+	doc := string(p.Source())
+	at := strings.Index(doc, "decisions:")
+	return compiled(t, doc[:at]+fmt.Sprintf("decisions: {block: %d}", block))
+}
+
+func TestRunStops(t *testing.T) {
+	w := newWorld(t, scoring.Default(), "")
+	w.live(rand.New(rand.NewPCG(1, 1)), 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg := w.config(scoring.Default())
+	log := cfg.Log
+	cfg.Log = func(ctx context.Context, fn func(*record.Entry) error) error {
+		for { // without an end
+			if err := log(context.WithoutCancel(ctx), fn); err != nil {
+				return err
+			}
+		}
+	}
+	last := uint64(0)
+	cfg.Progress = func(n uint64) {
+		if last = n; n >= 3*progressEvery {
+			cancel()
+		}
+	}
+	if _, err := Rescore(ctx, cfg); !errors.Is(err, context.Canceled) || last > 4*progressEvery {
+		t.Errorf("%v after %d", err, last)
+	}
+	if _, err := Rescore(t.Context(), Config{}); !errors.Is(err, errConfig) {
+		t.Errorf("an empty Config: %v", err)
+	}
+	damaged := w.config(scoring.Default())
+	damaged.Log = func(ctx context.Context, fn func(*record.Entry) error) error {
+		return w.log(ctx, func(e *record.Entry) error {
+			e.Values = e.Values[1:]
+			return fn(e)
+		})
+	}
+	for _, run := range []func(context.Context, Config) (*Result, error){Rescore, Replay} {
+		if _, err := run(t.Context(), damaged); !errors.Is(err, errDamaged) {
+			t.Errorf("damaged: %v", err)
+		}
+	}
+	lost := w.config(scoring.Default())
+	lost.Source = func(context.Context, uint32) ([]byte, bool, error) { return nil, false, nil }
+	if got := rescored(t, lost); got.States["lost"] != 3 || got.Crowd.Events != 0 {
+		t.Errorf("without the policy that wrote it: %+v", got)
+	}
+}
+
+var _ Log = (&world{}).log

@@ -1,0 +1,154 @@
+package backtest
+
+import (
+	"container/heap"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// counter holds the record of every subject it met, and counts in them as a store does.
+type counter struct {
+	records  map[[hashing.IDSize]byte]*record.Record // ids differ between kinds of subjects, too
+	slab     []record.Record                         // room for new ones
+	seen     engine.Observation
+	event    engine.Event
+	values   []float64
+	maxLinks int
+	due      outcomes
+}
+
+// slabSize is how many records are made at once.
+const slabSize = 256
+
+func newCounter(p *scoring.Policy) *counter {
+	c := &counter{records: map[[hashing.IDSize]byte]*record.Record{}, values: make([]float64, p.Slots())}
+	c.maxLinks, _ = p.AccountsPerPhone()
+	return c
+}
+
+// count applies what became known before an event, then the event, and has judge decide on it.
+func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine.Event) scoring.Decision) {
+	for len(c.due) > 0 && c.due[0].at <= e.Time {
+		o := c.due[0]
+		heap.Pop(&c.due)
+		c.apply(o)
+	}
+	c.find(&e.Subjects)
+	phone := c.seen.Records[hashing.Phone]
+	for phone != nil && phone.Generation() < e.Generation {
+		phone.Release()
+	}
+	country := region(e.Values[scoring.SlotIPCountry])
+	// The clock stood at about the id when an event arrived; one that was imported arrived long after it happened.
+	at, now := record.TimeOf(e.Time), record.TimeOf(max(e.Time, e.ID.Recorded().Unix()))
+	mark := record.NewMark(e.Kind, at, now, e.ID.Seq(), &e.Subjects, country)
+	for kind, r := range c.seen.Records {
+		if r != nil {
+			r.Apply(hashing.Kind(kind), &mark)
+		}
+	}
+	c.event = engine.Event{Kind: e.Kind, Time: e.Time, Subjects: e.Subjects, Link: e.Link, Verified: e.Verified}
+	decision := judge(&c.seen, &c.event)
+	claimed := false
+	if phone != nil && e.Verified {
+		if decision != scoring.Block && c.event.Claims() {
+			claimed = phone.Link(e.Link, at, c.maxLinks)
+		}
+		countOutcome(&c.seen.Records, scoring.Verified, at, now)
+	}
+	c.schedule(e, claimed)
+}
+
+// find looks up the records of an event's subjects, and makes those of subjects never seen.
+func (c *counter) find(subjects *hashing.Subjects) {
+	for kind, s := range subjects {
+		c.seen.Records[kind] = nil
+		if !s.Given() {
+			continue
+		}
+		r := c.records[s.ID]
+		if r == nil {
+			if len(c.slab) == 0 {
+				c.slab = make([]record.Record, slabSize)
+			}
+			r, c.slab = &c.slab[0], c.slab[1:]
+			c.records[s.ID] = r
+		}
+		c.seen.Records[kind] = r
+	}
+}
+
+// countOutcome counts an outcome in the records of all subjects.
+func countOutcome(records *[hashing.Kinds]*record.Record, kind scoring.Event, at, now record.Time) {
+	for _, r := range records {
+		if r == nil {
+			continue
+		}
+		r.CountOutcome(kind, at, now)
+		if kind == scoring.Abuse || kind == scoring.Legitimate {
+			r.Label(kind, 1)
+		}
+	}
+}
+
+// outcome is what became of an event, until it is due.
+type outcome struct {
+	at         int64 // unix seconds: when it became known
+	seq        record.Seq
+	kind       scoring.Event
+	records    [hashing.Kinds]*record.Record // of the event's subjects
+	link       hashing.LinkTag
+	generation uint32
+	claims     bool // a verification links the account
+}
+
+// schedule puts off what became of an event until it became known.
+func (c *counter) schedule(e *record.Entry, claimed bool) {
+	for _, kind := range [...]scoring.Event{scoring.Verified, scoring.Abuse} {
+		o := e.Outcome(kind)
+		if o.Kind == 0 || e.Verified && o.Kind == scoring.Verified {
+			continue // none, or it came with the event
+		}
+		claims := o.Kind == scoring.Verified && !claimed && e.Subjects[hashing.Account].Given()
+		heap.Push(&c.due, &outcome{o.Time, e.ID.Seq(), o.Kind, c.seen.Records, e.Link, e.Generation, claims})
+	}
+}
+
+// apply does what a store does with an outcome.
+func (c *counter) apply(o *outcome) {
+	phone := o.records[hashing.Phone]
+	if phone != nil && phone.Generation() != o.generation {
+		return // stale: the phone is somebody else's by now
+	}
+	at := record.TimeOf(o.at)
+	countOutcome(&o.records, o.kind, at, at)
+	if o.claims && phone != nil {
+		phone.Link(o.link, at, c.maxLinks)
+	}
+}
+
+// outcomes is a heap by time, and by event within a second.
+type outcomes []*outcome
+
+func (h outcomes) Len() int { return len(h) }
+
+func (h outcomes) Less(i, j int) bool {
+	if h[i].at != h[j].at {
+		return h[i].at < h[j].at
+	}
+	return h[i].seq < h[j].seq
+}
+
+func (h outcomes) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+func (h *outcomes) Push(x any) { *h = append(*h, x.(*outcome)) } //nolint:forcetypeassert // nothing else is pushed
+
+func (h *outcomes) Pop() any {
+	last := (*h)[len(*h)-1]
+	(*h)[len(*h)-1] = nil
+	*h = (*h)[:len(*h)-1]
+	return last
+}

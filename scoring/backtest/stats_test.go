@@ -1,0 +1,113 @@
+package backtest
+
+import (
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// TestWilson holds the intervals that Newcombe gives for the score method in table I of "Two-sided confidence
+// intervals for the single proportion: comparison of seven methods", Statistics in Medicine 17 (1998).
+func TestWilson(t *testing.T) {
+	for _, c := range []struct{ k, n, low, high float64 }{
+		{81, 263, 0.2553, 0.3662}, {15, 148, 0.0624, 0.1605}, {0, 20, 0, 0.1611}, {1, 29, 0.0061, 0.1718},
+	} {
+		low, high := Wilson(c.k/c.n, c.n)
+		if math.Abs(low-c.low) > 0.00005 || math.Abs(high-c.high) > 0.00005 {
+			t.Errorf("%v of %v: %.4f to %.4f, want %.4f to %.4f", c.k, c.n, low, high, c.low, c.high)
+		}
+	}
+	for _, n := range []float64{1, 7, 1e9} {
+		for _, share := range []float64{0, 0.5, 1} {
+			if low, high := Wilson(share, n); low < 0 || high > 1 || low > share || high < share {
+				t.Errorf("%v of %v: %v to %v", share, n, low, high)
+			}
+		}
+	}
+}
+
+// TestIsotonic holds fits that others publish: the example of isoreg in R's manual, and the first
+// test of isotonic_regression in scikit-learn.
+func TestIsotonic(t *testing.T) {
+	ones := slices.Repeat([]float64{1}, 9)
+	for _, c := range []struct{ y, weights, want []float64 }{
+		{[]float64{1, 0, 4, 3, 3, 5, 4, 2, 0}, ones, []float64{0.5, 0.5, 3, 3, 3, 3, 3, 3, 3}},
+		{[]float64{3, 7, 5, 9, 8, 7, 10}, ones[:7], []float64{3, 6, 6, 8, 8, 8, 10}},
+		{[]float64{2, 1}, []float64{1, 3}, []float64{1.25, 1.25}},
+		{nil, nil, []float64{}},
+	} {
+		if got := Isotonic(c.y, c.weights); !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v, want %v", c.y, got, c.want)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 200 {
+		var y, w, doubled, one []float64
+		for range 1 + r.IntN(12) {
+			y, w = append(y, r.Float64()), append(w, float64(1+r.IntN(3)))
+			for range int(w[len(w)-1]) {
+				doubled, one = append(doubled, y[len(y)-1]), append(one, 1)
+			}
+		}
+		fit, same := Isotonic(y, w), Isotonic(doubled, one)
+		at := 0
+		for i := range fit {
+			if math.Abs(fit[i]-same[at]) > 1e-12 || i > 0 && fit[i] < fit[i-1] {
+				t.Fatalf("a weight is not so many equal points: %v, %v", fit, same)
+			}
+			at += int(w[i])
+		}
+	}
+}
+
+// TestUnequalWeightsWidenTheInterval holds that weights are not taken for labels.
+func TestUnequalWeightsWidenTheInterval(t *testing.T) {
+	var even, odd, rest mass
+	for range 50 {
+		even.add(1)
+		rest.add(1)
+	}
+	odd.add(26)
+	for range 24 {
+		odd.add(1)
+	}
+	a, b := rateOf(even, rest), rateOf(odd, rest)
+	if a.Share != 0.5 || b.Share != 0.5 || b.High-b.Low <= a.High-a.Low || b.Labels != 75 {
+		t.Errorf("%+v %+v", a, b)
+	}
+	if text, err := json.Marshal(rateOf(mass{}, mass{})); err != nil || string(text) != "null" {
+		t.Errorf("nothing to count: %s %v", text, err)
+	}
+}
+
+// TestCrowd holds exact counts while there is room, and fair ones beyond.
+func TestCrowd(t *testing.T) {
+	c := newCrowd()
+	c.room = 1000
+	r := rand.New(rand.NewPCG(2, 2))
+	id := func() (id [16]byte) {
+		for i := range id {
+			id[i] = byte(r.Uint32())
+		}
+		return id
+	}
+	busy := id()
+	c.add([16]byte{}, false)
+	for range 3 {
+		c.add(busy, true)
+	}
+	c.add(id(), true)
+	if got := c.crowd(); got != (Crowd{Events: 5, Numbers: 2, Top: 0.75}) {
+		t.Errorf("exact: %+v", got)
+	}
+	for range 20_000 {
+		c.add(id(), true)
+		c.add(busy, true)
+	}
+	got := c.crowd()
+	if !got.Estimated || math.Abs(float64(got.Numbers)-20_002) > 2000 || math.Abs(got.Top-0.5) > 0.01 || len(c.counts) > 1000 {
+		t.Errorf("estimated: %+v from %d", got, len(c.counts))
+	}
+}
