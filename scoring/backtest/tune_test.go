@@ -1,0 +1,167 @@
+package backtest
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// graded is a backtest whose scores say something: the more signups, the more abuse.
+func graded(t *testing.T) (*world, *scoring.Policy, Config) {
+	t.Helper()
+	p := compiled(t, "name: p # kept\nsignals: {n: {subject: phone, count: sign_in, window: 1h}}\nscore:\n"+
+		"  - {code: N, signal: n, points: {1: 10, 2: 20, 3: 30, 4: 45, 6: 60, 9: 90}}\n  - {code: NET, when: number.type == 'voip', points: 3}\n"+
+		"decisions: {challenge: 20, review: 45, block: 60}\n")
+	w := newWorld(t, p, "")
+	r := rand.New(rand.NewPCG(8, 8))
+	for range 800 {
+		ev := w.event(r)
+		w.at += int64(r.IntN(400))
+		ev.Kind, ev.Verified = scoring.SignIn, false
+		w.assess(ev)
+	}
+	cfg := w.config(p)
+	cfg.Label = func(e *record.Entry) scoring.Event {
+		switch lot := int(e.ID[15]) % 100; {
+		case lot < e.Score:
+			return scoring.Abuse
+		case lot < 90:
+			return scoring.Legitimate
+		}
+		return 0
+	}
+	return w, p, cfg
+}
+
+func share(v float64) *float64 { return &v }
+
+// TestProposalsMeetTheirGoal holds, for many goals, that the proposed policy meets it when it is
+// rescored, and that no lower threshold would.
+func TestProposalsMeetTheirGoal(t *testing.T) {
+	_, p, cfg := graded(t)
+	result := rescored(t, cfg)
+	met := 0
+	for _, d := range []scoring.Decision{scoring.Challenge, scoring.Review, scoring.Block} {
+		for _, g := range []Goal{
+			{MaxFPR: share(0.5)}, {MaxFPR: share(0.2)}, {MaxFPR: share(0.02)}, {MinPrecision: share(0.4)}, {MinPrecision: share(0.6)},
+			{CostFP: 1, CostFN: 1}, {CostFP: 5, CostFN: 1}, {MaxFPR: share(0.1), CostFP: 1, CostFN: 9}, {MaxFPR: share(0.3), MinPrecision: share(0.5)},
+		} {
+			g.Decision = d
+			proposal, err := result.Propose(p, g)
+			if err != nil {
+				t.Fatalf("%+v: %v", g, err)
+			}
+			tried := cfg
+			tried.Policy = compiled(t, string(proposal.Doc))
+			after := rescored(t, tried)
+			at := tried.Policy.Threshold(d)
+			fits := func(p Point) bool {
+				return (g.MaxFPR == nil || p.FPR.Share <= *g.MaxFPR) && (g.MinPrecision == nil || p.Precision.Share >= *g.MinPrecision)
+			}
+			if !fits(after.Curve[at]) {
+				t.Errorf("%v: at %d the goal is missed: %+v", g, at, after.Curve[at])
+			}
+			for other := 1; other <= 100; other++ {
+				better := other < at
+				if g.CostFP > 0 {
+					better = after.Curve[other].Cost(g.CostFP, g.CostFN) < after.Curve[at].Cost(g.CostFP, g.CostFN)
+				}
+				if better && fits(after.Curve[other]) && after.Curve[other].Precision.Known() {
+					t.Errorf("%v: %d is better than %d", g, other, at)
+				}
+			}
+			if !strings.HasPrefix(string(proposal.Doc), "name: p # kept") || !slices.Equal(proposal.Words, scoring.Diff(p, tried.Policy)) {
+				t.Errorf("%v: %s %v", g, proposal.Doc, proposal.Words)
+			}
+			met++
+		}
+	}
+	if met != 27 {
+		t.Errorf("%d goals", met)
+	}
+}
+
+func TestReviewCapacity(t *testing.T) {
+	_, p, cfg := graded(t)
+	result := rescored(t, cfg)
+	days := float64(result.LastAt-result.FirstAt) / 86400
+	for _, capacity := range []float64{0.1, 5, 40, 1e6} {
+		proposal, err := result.Propose(p, Goal{ReviewCapacity: capacity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried := cfg
+		tried.Policy = compiled(t, string(proposal.Doc))
+		reviews := 0
+		tried.Each = func(r *Row) error {
+			if r.New.Decision == scoring.Review {
+				reviews++
+			}
+			return nil
+		}
+		rescored(t, tried)
+		review, block := tried.Policy.Threshold(scoring.Review), tried.Policy.Threshold(scoring.Block)
+		if float64(reviews)/days > capacity || block != 60 || tried.Policy.Threshold(scoring.Challenge) > review {
+			t.Errorf("%v a day: %v from %d to %d", capacity, float64(reviews)/days, review, block)
+		}
+		if capacity == 1e6 && review != 1 || capacity == 0.1 && review <= 48 { // 48 is the highest score below 60
+			t.Errorf("%v a day: review from %d", capacity, review)
+		}
+	}
+}
+
+func TestGoalsThatCannotBeMet(t *testing.T) {
+	_, p, cfg := graded(t)
+	result := rescored(t, cfg)
+	for _, g := range []Goal{{MaxFPR: share(2)}, {CostFP: 1}, {}, {MinPrecision: share(-1)}, {ReviewCapacity: -1}} {
+		if _, err := result.Propose(p, g); !errors.Is(err, errNoGoal) {
+			t.Errorf("%+v: %v", g, err)
+		}
+	}
+	innocent := cfg
+	innocent.Label = func(*record.Entry) scoring.Event { return scoring.Legitimate }
+	if _, err := rescored(t, innocent).Propose(p, Goal{Decision: scoring.Block, MinPrecision: share(0.5)}); !errors.Is(err, ErrGoal) {
+		t.Errorf("no abuse to find: %v", err)
+	}
+	if _, err := result.Propose(scoring.Default(), Goal{ReviewCapacity: 1}); err == nil {
+		t.Error("the result of another policy was taken")
+	}
+	bare := moved(t, p, 50)
+	cfg.Policy = bare
+	if _, err := rescored(t, cfg).Propose(bare, Goal{Decision: scoring.Review, MaxFPR: share(1)}); !errors.Is(err, scoring.ErrNoPlace) {
+		t.Errorf("a decision that the policy does not make: %v", err)
+	}
+}
+
+// TestSuggest holds that suggestions go into the file, and only where there are labels enough.
+func TestSuggest(t *testing.T) {
+	_, p, cfg := graded(t)
+	result := rescored(t, cfg)
+	doc, err := result.Suggest(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := compiled(t, string(doc)).Rules()
+	changed := 0
+	for _, row := range result.Reasons {
+		want := row.Points
+		if row.Suggested != nil && *row.Suggested != 0 {
+			want = *row.Suggested
+		}
+		at := slices.IndexFunc(rules, func(r scoring.Rule) bool { return r.Code == row.Code })
+		if got := rules[at].Steps[row.Step].Points; got != want {
+			t.Errorf("%s step %d: %d, want %d", row.Code, row.Step, got, want)
+		}
+		if want != row.Points {
+			changed++
+		}
+	}
+	if changed == 0 {
+		t.Error("nothing was suggested")
+	}
+}
