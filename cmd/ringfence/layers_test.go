@@ -23,8 +23,9 @@ var owners = map[string]string{
 	"cel.dev/cel-go": "scoring", "go.yaml.in/yaml": "scoring",
 	"github.com/cockroachdb/pebble": "engine/pebblestore",
 	"github.com/gin-gonic/gin":      "api/server", "github.com/prometheus/": "api/server",
-	"github.com/spf13/cobra":         "cmd/ringfence",
-	"github.com/schollz/progressbar": "cmd/ringfence", "golang.org/x/term": "cmd/ringfence",
+	"github.com/spf13/cobra": "cmd/ringfence", "github.com/spf13/pflag": "cmd/ringfence",
+	"github.com/guptarohit/asciigraph": "cmd/ringfence",
+	"github.com/schollz/progressbar":   "cmd/ringfence", "golang.org/x/term": "cmd/ringfence",
 	"pgregory.net/rapid": "engine/storetest",
 }
 

@@ -47,7 +47,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
-	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(), newDoctor(), newStore(), newVersion())
+	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(),
+		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)

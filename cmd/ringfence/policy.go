@@ -30,7 +30,7 @@ func readPolicy(path string) (*scoring.Policy, error) {
 
 func newPolicy() *cobra.Command {
 	policy := &cobra.Command{Use: "policy", Short: "check, show and test policies"}
-	policy.AddCommand(newPolicyLint(), newPolicyShow(), newPolicyTest())
+	policy.AddCommand(newPolicyLint(), newPolicyShow(), newPolicyTest(), newPolicyDiff())
 	return policy
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/ringfence/ringfence/cmd/ringfence/replay"
@@ -70,15 +71,20 @@ func newReplay() *cobra.Command {
 	fl := cmd.Flags()
 	fl.StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
 	fl.VarP(&f.output, "output", "o", "table or ndjson")
+	f.addInput(fl)
+	fl.BoolVar(&f.strict, "strict", false, "exit 3 when any line was refused")
+	fl.Uint64Var(&f.seed, "seed", 1, "decides who is held out, where the policy has a holdout")
+	return cmd
+}
+
+// addInput adds the flags that say how to read a file.
+func (f *replayFlags) addInput(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.sort, "sort", false, "apply lines in the order of their times")
 	fl.DurationVar(&f.lateness, "max-lateness", time.Minute, "without --sort: refuse lines that happened longer before the newest one above them")
 	fl.StringToStringVar(&f.columns, "map", nil, "field=column pairs for CSV")
 	fl.StringToStringVar(&f.constants, "set", nil, "field=value pairs for what events leave out")
 	fl.StringToStringVar(&f.lists, "list", nil, "name=file pairs of lists to load first, as lists import takes them")
 	fl.StringVar(&f.region, "list-region", "", "default region of listed numbers without a country code")
-	fl.BoolVar(&f.strict, "strict", false, "exit 3 when any line was refused")
-	fl.Uint64Var(&f.seed, "seed", 1, "decides who is held out, where the policy has a holdout")
-	return cmd
 }
 
 // run replays an input on a new store in memory.

@@ -31,6 +31,10 @@ type Config struct {
 	// applied. Nil for none.
 	Assessments io.Writer
 
+	// Assessed is told of every event that was assessed, in that order: the line it stands on, and what its
+	// label says, 0 for nothing. Nil for nobody.
+	Assessed func(line int, ev *engine.Event, label scoring.Event)
+
 	// Refused is told of every line that cannot be used. Nil to only count them.
 	Refused func(line int, why error)
 
@@ -163,6 +167,9 @@ func (r *runner) applyEvent(ctx context.Context, it *item) error {
 		}
 	}
 	r.report.count(it, r.a.Decision, kind)
+	if r.cfg.Assessed != nil {
+		r.cfg.Assessed(it.Line, it.Event, kind)
+	}
 	return r.print(it, kind)
 }
 

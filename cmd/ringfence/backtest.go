@@ -1,0 +1,307 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/ringfence/ringfence/cmd/ringfence/replay"
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/pebblestore"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+	"github.com/ringfence/ringfence/scoring/backtest"
+)
+
+// backtestFlags say what to try on what.
+type backtestFlags struct {
+	data     dataFlags
+	in       replayFlags // of a file; policy and seed, too
+	base     string
+	mode     string
+	maturity time.Duration
+	from     string
+	to       string
+	asOf     string
+	examples int
+	output   formOrCSV
+	page     string
+}
+
+// formOrCSV is an output that may be csv, too.
+type formOrCSV struct{ output }
+
+// Set takes the name of a form.
+func (o *formOrCSV) Set(name string) error {
+	if name == "csv" {
+		o.output = "csv"
+		return nil
+	}
+	if o.output.Set(name) != nil {
+		return errors.New("table, json, ndjson or csv")
+	}
+	return nil
+}
+
+const backtestHelp = `Says what a policy would have decided about the past. Without FILE, about the log of a data folder (stop the server
+first); with FILE, about a file of events, outcomes and labels as replay reads them, counted by --base first.
+
+rescore judges the values that were logged with every event. A signal that was not recorded cannot be tried so: those events are left
+out and counted. replay counts all over again from the events, so that new signals and windows can be tried.
+
+  ringfence backtest --policy new.yaml --maturity 336h            the data folder
+  ringfence backtest --policy new.yaml --mode replay events.ndjson a file, with other signals
+  ringfence backtest --policy new.yaml --out report.html          a page with plots that opens offline
+
+-o json prints the result, -o csv a line for every threshold, -o ndjson a line for every event. Shares come with intervals at 95 %.
+Nothing changes: a policy is in force only once somebody puts it there.`
+
+func newBacktest() *cobra.Command {
+	f := backtestFlags{output: formOrCSV{"table"}}
+	cmd := &cobra.Command{
+		Use: "backtest [FILE]", Short: "say what a policy would have decided about the past", Long: backtestHelp, Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.with(cmd, args, func(past *past) error {
+				if f.output.output == "ndjson" {
+					past.cfg.Each = eventPrinter(cmd.OutOrStdout(), past)
+				}
+				result, err := past.run(cmd.Context(), past.policy)
+				if err != nil {
+					return err
+				}
+				if err := f.writePage(result, nil); err != nil {
+					return err
+				}
+				return printBacktest(cmd.OutOrStdout(), result, f.output.output)
+			})
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().VarP(&f.output, "output", "o", "table, json, ndjson or csv")
+	return cmd
+}
+
+func (f *backtestFlags) add(cmd *cobra.Command) {
+	f.data.add(cmd)
+	fl := cmd.Flags()
+	f.in.addInput(fl)
+	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the newest one of the data folder; with FILE, the embedded policy)")
+	fl.StringVar(&f.base, "base", "", "with FILE: the policy file that decides while it is counted (default: the embedded policy)")
+	fl.StringVar(&f.mode, "mode", "rescore", "rescore or replay")
+	fl.DurationVar(&f.maturity, "maturity", 0, "how old an event has to be for its label to count, such as 336h")
+	fl.StringVar(&f.from, "from", "", "leave out events before this day or time, in UTC (2026-01-02 or 2026-01-02T03:04:05Z)")
+	fl.StringVar(&f.to, "to", "", "leave out events from this day or time on")
+	fl.StringVar(&f.asOf, "as-of", "", "when the test takes place, for --maturity (default: now; with FILE, the newest event)")
+	fl.IntVar(&f.examples, "examples", 10, "how many flips to show in each direction")
+	fl.Uint64Var(&f.in.seed, "seed", 1, "chooses the examples and, with FILE, who is held out")
+	fl.StringVar(&f.page, "out", "", "write a page with plots to this file, too")
+}
+
+// past is a log to try policies on.
+type past struct {
+	store  *pebblestore.Store
+	domain hashing.DomainID
+	mode   string
+	policy *scoring.Policy // the one to try
+	lines  []int           // of a file: where each event stands, in the order of the log
+	cfg    backtest.Config
+}
+
+// log reads the store. The events of a file get the line that they stand on for an id, since those of the
+// store tell when the file was read, and the same file has to give the same result.
+func (p *past) log(ctx context.Context, fn func(*record.Entry) error) error {
+	i := 0
+	return p.store.Scan(ctx, p.domain, engine.EventID{}, func(e *record.Entry) error {
+		if p.lines != nil {
+			e.ID = record.NewEventID(record.Seq(p.lines[i]), binary.BigEndian.Uint64(e.ID[8:])) //nolint:gosec // no line is below zero
+			i++
+		}
+		return fn(e)
+	})
+}
+
+// name is what an event is called in what is printed.
+func (p *past) name(id string) string {
+	parsed, err := record.ParseEventID(id)
+	if p.lines == nil || err != nil {
+		return id
+	}
+	return fmt.Sprintf("line %d", parsed.Seq())
+}
+
+// run tries a policy.
+func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Result, error) {
+	cfg := p.cfg
+	cfg.Policy = policy
+	try := backtest.Rescore
+	if p.mode == "replay" {
+		try = backtest.Replay
+	}
+	r, err := try(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.First, r.Last = p.name(r.First), p.name(r.Last)
+	for _, side := range []*backtest.Side{&r.Stricter, &r.Milder} {
+		for i := range side.Examples {
+			side.Examples[i].ID = p.name(side.Examples[i].ID)
+		}
+	}
+	return r, nil
+}
+
+// with opens the past, and closes it when do is done.
+func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) error) error {
+	p := &past{mode: f.mode}
+	if err := f.check(p); err != nil {
+		return err
+	}
+	var err error
+	if p.policy, err = readPolicy(f.in.policy); err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		err = f.openFile(cmd, args[0], p)
+	} else {
+		err = f.openData(cmd.Context(), p)
+	}
+	if err != nil {
+		return err
+	}
+	p.cfg.Log = p.log
+	p.cfg.Source = func(ctx context.Context, version uint32) ([]byte, bool, error) {
+		return p.store.PolicySource(ctx, p.domain, version)
+	}
+	bar := newBar(cmd.ErrOrStderr(), "judging", -1)
+	p.cfg.Progress = func(n uint64) { _ = bar.Set64(int64(n)) } //nolint:gosec // no log is that long
+	err = errors.Join(do(p), p.store.Close())
+	_ = bar.Clear()
+	return err
+}
+
+func (f *backtestFlags) check(p *past) error {
+	if f.mode != "rescore" && f.mode != "replay" {
+		return usage("--mode takes rescore or replay")
+	}
+	if f.maturity < 0 || f.examples < 0 || f.examples > 1000 || f.in.lateness < 0 {
+		return usage("--maturity and --max-lateness take 0 or more, --examples 0 to 1000")
+	}
+	p.cfg = backtest.Config{Maturity: f.maturity, Seed: f.in.seed, Examples: f.examples}
+	for _, flag := range []struct {
+		text string
+		into *int64
+	}{{f.from, &p.cfg.From}, {f.to, &p.cfg.To}, {f.asOf, &p.cfg.AsOf}} {
+		at, err := parseDay(flag.text)
+		if err != nil {
+			return err
+		}
+		*flag.into = at
+	}
+	return nil
+}
+
+// parseDay reads a day or a time into unix seconds; "" is 0.
+func parseDay(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	at, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		at, err = time.Parse(time.RFC3339, text)
+	}
+	if err != nil {
+		return 0, usage("--from, --to and --as-of take a day such as 2026-01-02 or a time such as 2026-01-02T03:04:05Z")
+	}
+	return at.Unix(), nil
+}
+
+// openData opens a data folder.
+func (f *backtestFlags) openData(ctx context.Context, p *past) error {
+	store, hasher, err := f.data.open(false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	p.store, p.domain = store, hasher.Domain()
+	p.cfg.AsOf = cmp.Or(p.cfg.AsOf, time.Now().Unix())
+	if f.in.policy == "" {
+		if p.policy, err = newestPolicy(ctx, store, p.domain); err != nil {
+			return errors.Join(err, store.Close())
+		}
+	}
+	return nil
+}
+
+// openFile counts a file into a new store in memory. Its labels stay beside the store.
+func (f *backtestFlags) openFile(cmd *cobra.Command, path string, p *past) (err error) {
+	base, err := readPolicy(f.base)
+	if err != nil {
+		return err
+	}
+	in, size, err := openSized(path, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	bar := newBar(cmd.ErrOrStderr(), "reading", size)
+	from, err := unpack(path, io.TeeReader(in, bar))
+	if err != nil {
+		return err
+	}
+	store, hasher, err := openScratch(f.in.seed)
+	if err != nil {
+		return err
+	}
+	hashing.Warm()
+	p.store, p.domain = store, hasher.Domain()
+	if err = f.in.loadLists(cmd, store, hasher); err == nil {
+		err = f.count(cmd, bar, from, base, hasher, p)
+	}
+	_ = bar.Clear()
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	return nil
+}
+
+// count assesses the events of a file by a policy, and keeps their labels.
+func (f *backtestFlags) count(cmd *cobra.Command, bar *progressbar.ProgressBar, from io.Reader, base *scoring.Policy, hasher *hashing.Hasher, p *past) error {
+	labels := map[record.Seq]scoring.Event{}
+	p.lines = []int{}
+	newest := int64(0)
+	stderr := cmd.ErrOrStderr()
+	report, err := replay.Run(cmd.Context(), replay.Config{
+		Store: p.store, Hasher: hasher, Policy: base, Sort: f.in.sort, MaxLateness: f.in.lateness,
+		Assessed: func(line int, ev *engine.Event, label scoring.Event) {
+			newest = max(newest, ev.Time)
+			p.lines = append(p.lines, line)
+			if label != 0 {
+				labels[record.Seq(line)] = label //nolint:gosec // no line is below zero
+			}
+		},
+		Refused: func(line int, why error) {
+			_ = bar.Clear()
+			_, _ = fmt.Fprintf(stderr, "ringfence: line %d refused: %v\n", line, why)
+		},
+		Progress: func(done, all int) { advance(bar, "counting", done, all) },
+	}, replay.Input{From: from, Columns: f.in.columns, Constants: f.in.constants})
+	if err != nil {
+		return err
+	}
+	if n := report.RefusedLines(); n > 0 {
+		_, _ = fmt.Fprintf(stderr, "ringfence: %d of %d lines refused\n", n, report.Lines)
+	}
+	p.cfg.AsOf = cmp.Or(p.cfg.AsOf, newest)
+	p.cfg.Label = func(e *record.Entry) scoring.Event {
+		return cmp.Or(labels[e.ID.Seq()], e.Outcome(scoring.Abuse).Kind)
+	}
+	return nil
+}

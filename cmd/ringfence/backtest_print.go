@@ -1,0 +1,316 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/guptarohit/asciigraph"
+
+	"github.com/ringfence/ringfence/scoring/backtest"
+)
+
+// printBacktest writes a result. The events of ndjson are written by then.
+func printBacktest(w io.Writer, r *backtest.Result, form output) error {
+	switch form {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	case "csv":
+		return printCurve(w, r)
+	case "ndjson":
+		return nil
+	}
+	p := &lines{w: w}
+	p.account(r)
+	p.decisions(r)
+	p.plots(r)
+	p.flips(r)
+	p.reasons(r)
+	p.calibration(r)
+	return p.err
+}
+
+// lines keeps the first error.
+type lines struct {
+	w   io.Writer
+	err error
+}
+
+func (p *lines) f(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+// table aligns what fill prints in columns.
+func (p *lines) table(fill func()) {
+	w := p.w
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	p.w = t
+	fill()
+	p.w = w
+	if p.err == nil {
+		p.err = t.Flush()
+	}
+}
+
+// percent writes a share.
+func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 2, 64) + " %" }
+
+// interval writes a share with its interval, or a dash where there was nothing to count.
+func interval(r backtest.Rate) string {
+	if !r.Known() {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%.2f to %.2f)", percent(r.Share), 100*r.Low, 100*r.High)
+}
+
+func moment(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateTime) }
+
+func (p *lines) account(r *backtest.Result) {
+	p.table(func() {
+		p.f("policy\t%s, %s of %d events\n", r.Policy, r.Mode, r.Events)
+		if r.Events > 0 {
+			p.f("from\t%s to %s UTC\n", moment(r.FirstAt), moment(r.LastAt))
+		}
+		about := ""
+		if r.Crowd.Estimated {
+			about = "about "
+		}
+		p.f("numbers\t%s%d, the busiest with %s of the events\n", about, r.Crowd.Numbers, percent(r.Crowd.Top))
+		p.f("labels\t%d abuse, %d legitimate\n", r.Abuse, r.Legitimate)
+		for _, state := range []struct{ name, words string }{
+			{"unlabelled", "without a label"}, {"immature", "too young for their label to count"}, {"represented", "blocked, the holdout stands for them"},
+			{"not_replayable", "not replayable: the policy reads what was not recorded"}, {"lost", "lost: the policy that wrote them is gone"},
+		} {
+			if n := r.States[state.name]; n > 0 {
+				p.f("\t%d (%s) %s\n", n, percent(float64(n)/float64(r.Events)), state.words)
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(r.NotReplayable)) {
+			p.f("\t  %s: %d\n", name, r.NotReplayable[name])
+		}
+		p.f("digest\t%s\n", r.Digest)
+	})
+}
+
+func (p *lines) decisions(r *backtest.Result) {
+	p.f("\n")
+	p.table(func() {
+		p.f("at or above\tfrom\tacted on\tprecision\trecall\tfalse positives\n")
+		for _, d := range r.Decisions {
+			p.f("%s\t%d\t%d\t%s\t%s\t%s\n", d.Decision, d.Threshold, d.Events, interval(d.Precision), interval(d.Recall), interval(d.FPR))
+		}
+	})
+}
+
+// plots draws scores and shares.
+func (p *lines) plots(r *backtest.Result) {
+	if r.Crowd.Events == 0 {
+		return
+	}
+	p.histogram(r)
+	if r.Abuse == 0 || r.Legitimate == 0 {
+		return
+	}
+	series := make([][]float64, 3)
+	for _, point := range r.Curve {
+		for i, rate := range []backtest.Rate{point.Precision, point.Recall, point.FPR} {
+			v := math.NaN()
+			if rate.Known() {
+				v = 100 * rate.Share
+			}
+			series[i] = append(series[i], v)
+		}
+	}
+	p.f("\n%s\n", asciigraph.PlotMany(series, asciigraph.Height(12), asciigraph.Width(75), asciigraph.LowerBound(0), asciigraph.UpperBound(100),
+		asciigraph.Precision(0), asciigraph.XAxisRange(0, 100), asciigraph.XAxisTickCount(6),
+		asciigraph.SeriesChars(asciigraph.CreateCharSet("p"), asciigraph.CreateCharSet("r"), asciigraph.CreateCharSet("f")),
+		asciigraph.Caption("percent by threshold: p precision, r recall, f false positives")))
+}
+
+// widest is the most characters of a bar.
+const widest = 60
+
+// histogram shows how many events have which score, on a logarithmic scale, since most have none.
+func (p *lines) histogram(r *backtest.Result) {
+	var bins [10][3]uint64
+	most := uint64(0)
+	for _, s := range r.Scores {
+		b := &bins[min(s.Score/10, 9)]
+		b[0], b[1], b[2] = b[0]+s.Events, b[1]+s.Abuse, b[2]+s.Legitimate
+		most = max(most, b[0])
+	}
+	p.f("\n")
+	p.table(func() {
+		p.f("score\tevents\tabuse\tlegitimate\t(logarithmic)\n")
+		for i, b := range bins {
+			bar := 0
+			if b[0] > 0 {
+				bar = 1 + int(float64(widest-1)*math.Log(float64(b[0]))/max(math.Log(float64(most)), 1))
+			}
+			to := 10*i + 9
+			if i == 9 {
+				to = 100
+			}
+			p.f("%d to %d\t%d\t%d\t%d\t%s\n", 10*i, to, b[0], b[1], b[2], strings.Repeat("█", bar))
+		}
+	})
+}
+
+func (p *lines) flips(r *backtest.Result) {
+	p.f("\n")
+	p.table(func() {
+		p.f("was\twould be\tevents\tabuse\tlegitimate\twithout a label that counts\n")
+		for _, m := range r.Moves {
+			if m.From != m.To {
+				p.f("%s\t%s\t%d\t%d\t%d\t%d\n", m.From, m.To, m.Abuse+m.Legitimate+m.Other, m.Abuse, m.Legitimate, m.Other)
+			}
+		}
+	})
+	p.side("stricter", &r.Stricter)
+	p.side("milder", &r.Milder)
+}
+
+func (p *lines) side(name string, s *backtest.Side) {
+	p.f("\n%s: %d events", name, s.Events)
+	if s.Events == 0 {
+		p.f("\n")
+		return
+	}
+	p.f(" of %d numbers, the busiest with %s of them", s.Numbers, percent(s.Top))
+	for i, b := range s.Reasons[:min(len(s.Reasons), 5)] {
+		p.f("%s%s %d", []string{"; by ", ", "}[min(i, 1)], b.Code, b.Events)
+	}
+	p.f("\n")
+	p.table(func() {
+		for _, e := range s.Examples {
+			p.f("  %s\t%s\t%s %d\t%s %d\t%s\t%s\n", e.ID, moment(e.At), e.From, e.OldScore, e.To, e.NewScore, e.Label, strings.Join(e.Reasons, ", "))
+		}
+	})
+}
+
+func (p *lines) reasons(r *backtest.Result) {
+	p.f("\n")
+	p.table(func() {
+		p.f("reason\tfrom\tpoints\tsuggested\thits\tprecision\twithout it\toften with\n")
+		for _, row := range r.Reasons {
+			from, suggested := "", "-"
+			if row.From != nil {
+				from = strconv.FormatFloat(*row.From, 'f', -1, 64)
+			}
+			if row.Suggested != nil {
+				suggested = fmt.Sprintf("%+d", *row.Suggested)
+			}
+			p.f("%s\t%s\t%+d\t%s\t%d\t%s\t%s\t%s\n", row.Code, from, row.Points, suggested, row.Hits, interval(row.Precision), without(row.Without), with(row.With))
+		}
+	})
+}
+
+// without says what a reason's points decide alone.
+func without(changes []backtest.Change) string {
+	var parts []string
+	for _, c := range changes {
+		if c.Abuse != 0 || c.Legitimate != 0 {
+			parts = append(parts, fmt.Sprintf("%s %+.0f abuse %+.0f legitimate", c.Decision, c.Abuse, c.Legitimate))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func with(reasons []backtest.Behind) string {
+	var parts []string
+	for _, b := range reasons {
+		parts = append(parts, fmt.Sprintf("%s %d", b.Code, b.Events))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (p *lines) calibration(r *backtest.Result) {
+	if r.Abuse == 0 || r.Legitimate == 0 {
+		return
+	}
+	p.f("\n")
+	p.table(func() {
+		p.f("score\tprobability of abuse\tlabels\n")
+		for _, c := range r.Calibration {
+			p.f("%d to %d\t%s\t%d\n", c.From, c.To, percent(c.Probability), c.Labels)
+		}
+	})
+}
+
+// printCurve writes a line of CSV for every threshold.
+func printCurve(w io.Writer, r *backtest.Result) error {
+	c := csv.NewWriter(w)
+	err := c.Write(strings.Split("threshold,acted_on,tp,fp,fn,tn,precision,precision_low,precision_high,recall,recall_low,recall_high,fpr,fpr_low,fpr_high", ","))
+	for _, p := range r.Curve {
+		number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+		cells := []string{strconv.Itoa(p.Threshold), strconv.FormatUint(p.Events, 10), number(p.TP), number(p.FP), number(p.FN), number(p.TN)}
+		for _, rate := range []backtest.Rate{p.Precision, p.Recall, p.FPR} {
+			if rate.Known() {
+				cells = append(cells, number(rate.Share), number(rate.Low), number(rate.High))
+			} else {
+				cells = append(cells, "", "", "")
+			}
+		}
+		if err == nil {
+			err = c.Write(cells)
+		}
+	}
+	c.Flush()
+	if err == nil {
+		err = c.Error()
+	}
+	return err
+}
+
+// eventLine is what is printed of one event.
+type eventLine struct {
+	ID       string       `json:"assessment_id"`
+	At       string       `json:"occurred_at"`
+	Was      string       `json:"was"`
+	WasScore int          `json:"was_score"`
+	State    string       `json:"state"`
+	Label    string       `json:"label,omitempty"`
+	Weight   float64      `json:"weight,omitempty"`
+	Decision string       `json:"decision,omitempty"` // "" when it was not judged
+	Score    int          `json:"score"`
+	Level    int          `json:"level"` // of thresholds: the score, -1 allowed whatever it is, 101 blocked whatever it is
+	Reasons  []eventPoint `json:"reasons"`
+}
+
+type eventPoint struct {
+	Code   string `json:"code"`
+	Step   int    `json:"step"`
+	Points int    `json:"points"`
+}
+
+// eventPrinter returns what writes a line of JSON for every event.
+func eventPrinter(w io.Writer, p *past) func(*backtest.Row) error {
+	rules := p.policy.Rules()
+	out := json.NewEncoder(w)
+	return func(r *backtest.Row) error {
+		e := r.Entry
+		l := eventLine{
+			ID: p.name(e.ID.String()), At: time.Unix(e.Time, 0).UTC().Format(time.RFC3339), Was: e.Verdict.String(), WasScore: e.Score,
+			State: r.State.String(), Label: r.Label.String(), Weight: r.Weight, Reasons: []eventPoint{},
+		}
+		if r.Judged() {
+			l.Decision, l.Score, l.Level = r.New.Decision.String(), r.New.Score, r.Level()
+			for _, f := range r.New.Fired {
+				l.Reasons = append(l.Reasons, eventPoint{rules[f.Rule].Code, f.Step, f.Points})
+			}
+		}
+		return out.Encode(&l)
+	}
+}

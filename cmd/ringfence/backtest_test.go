@@ -1,0 +1,233 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// madeUp writes a file of made-up traffic.
+func madeUp(t *testing.T) string {
+	t.Helper()
+	made := command(t, "", "demo", "--people", "200", "--seed", "9", "--show")
+	if made.code != exitOK {
+		t.Fatal(made.err)
+	}
+	return write(t, "events.ndjson", made.out)
+}
+
+// stricterPolicy is the embedded policy with other thresholds and points.
+func stricterPolicy(t *testing.T) string {
+	t.Helper()
+	doc, err := scoring.Default().Edited([]scoring.Edit{{Decision: scoring.Challenge, To: 15}, {Decision: scoring.Block, To: 95}, {Code: "RANGE_PUMPING", To: 30}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, "policy.yaml", string(doc))
+}
+
+// TestBacktestFile holds that what is printed of every event adds up to what is printed of all,
+// in every form.
+func TestBacktestFile(t *testing.T) {
+	events, policy := madeUp(t), stricterPolicy(t)
+	for _, mode := range []string{"rescore", "replay"} {
+		args := []string{"backtest", events, "--policy", policy, "--mode", mode, "--maturity", "48h", "-o"}
+		var result struct {
+			Digest                    string
+			Events, Abuse, Legitimate uint64
+			States                    map[string]uint64
+			Curve                     []struct{ TP, FP, FN, TN float64 }
+			Moves                     []struct {
+				From, To                 string
+				Abuse, Legitimate, Other uint64
+			}
+		}
+		r := command(t, "", append(args, "json")...)
+		if err := json.Unmarshal([]byte(r.out), &result); err != nil || r.code != exitOK || result.Abuse == 0 || result.Legitimate == 0 {
+			t.Fatal(r, err)
+		}
+		table := command(t, "", append(args, "table")...)
+		if !table.says(result.Digest) || !table.says(fmt.Sprintf("%s of %d events", mode, result.Events)) || !table.says("allow challenge") {
+			t.Errorf("%s: the table is of something else:\n%s%s", mode, table.out, table.err)
+		}
+		var curve [101][4]float64
+		moves := map[[2]string]uint64{}
+		states := map[string]uint64{}
+		lines := command(t, "", append(args, "ndjson")...)
+		for line := range strings.Lines(lines.out) {
+			var e struct {
+				Was, Decision, State, Label string
+				Weight                      float64
+				Level                       int
+			}
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatal(err)
+			}
+			states[e.State]++
+			moves[[2]string{e.Was, e.Decision}]++
+			for at := range curve {
+				if e.State == "counted" {
+					curve[at][2*btoi(e.Level < at)+btoi((e.Label == "legitimate") != (e.Level < at))] += e.Weight
+				}
+			}
+		}
+		for at, p := range result.Curve {
+			// Acted on: abuse 0, legitimate 1. Let go: legitimate 2, abuse 3.
+			if got := curve[at]; got != [4]float64{p.TP, p.FP, p.TN, p.FN} {
+				t.Fatalf("%s at %d: %v of events, %+v of all", mode, at, got, p)
+			}
+		}
+		for _, m := range result.Moves {
+			if moves[[2]string{m.From, m.To}] != m.Abuse+m.Legitimate+m.Other {
+				t.Errorf("%s: %+v, but %d events", mode, m, moves[[2]string{m.From, m.To}])
+			}
+		}
+		for state, n := range result.States {
+			if states[state] != n {
+				t.Errorf("%s: %d %s of all, %d events", mode, n, state, states[state])
+			}
+		}
+		rows, err := csv.NewReader(strings.NewReader(command(t, "", append(args, "csv")...).out)).ReadAll()
+		if err != nil || len(rows) != 102 || rows[31][2] != strconv.FormatFloat(result.Curve[30].TP, 'g', -1, 64) {
+			t.Errorf("%s: csv: %v", mode, err)
+		}
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// TestBacktestPage holds that the page needs nothing but itself.
+func TestBacktestPage(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	if r := command(t, "", "backtest", madeUp(t), "--policy", stricterPolicy(t), "--out", page); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	b, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	if outside := regexp.MustCompile(`(?i)<script|<link|<img|\bsrc=|href=|url\(|https?:|@import`).FindString(text); outside != "" {
+		t.Errorf("the page reaches for %q", outside)
+	}
+	for _, want := range []string{"<polyline", "<polygon", "<rect", "Precision over recall", "RANGE_PUMPING", "What would change", "Only thresholds differ"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(text, "%!") || strings.Contains(text, "NaN") || strings.Contains(text, "ZgotmplZ") {
+		t.Error("the page shows what could not be formatted")
+	}
+}
+
+func TestTune(t *testing.T) {
+	events := madeUp(t)
+	proposed := filepath.Join(t.TempDir(), "new.yaml")
+	r := command(t, "", "tune", events, "--decision", "challenge", "--max-fpr", "0.0", "--write", proposed)
+	if r.code != exitOK || !r.says("challenge: from a score of") || !r.says("+decisions:") {
+		t.Fatal(r)
+	}
+	again := command(t, "", "tune", events, "--policy", proposed, "--decision", "challenge", "--max-fpr", "0.0")
+	if again.code != exitOK || !again.says("nothing would change") {
+		t.Errorf("a proposal is not its own: %v", again)
+	}
+	if d := command(t, "", "policy", "diff", "default", proposed); d.code != exitOK || !d.says("challenge: from a score of") || !d.says("-decisions: {challenge: 30") {
+		t.Errorf("diff: %v", d)
+	}
+	var out struct {
+		Thresholds []struct {
+			Decision string
+			Old, New int
+			After    struct{ FPR struct{ Share float64 } }
+		}
+		Policy string
+	}
+	j := command(t, "", "tune", events, "--points", "--decision", "review", "--cost-fp", "20", "--cost-fn", "1", "--review-capacity", "5", "-o", "json")
+	if err := json.Unmarshal([]byte(j.out), &out); err != nil || len(out.Thresholds) != 3 || !strings.Contains(out.Policy, "# Lists") && !strings.Contains(out.Policy, "# One number") {
+		t.Errorf("json: %v %v", err, j)
+	}
+	for args, code := range map[string]int{
+		"": exitUsage, "--max-fpr 2": exitUsage, "--cost-fp 1": exitUsage, "--decision allow --max-fpr 0": exitUsage,
+		"--max-fpr 0 --mode x": exitUsage, "--max-fpr 0 --from yesterday": exitUsage, "--max-fpr 0 --maturity 8760h": exitNotMet,
+	} {
+		if r := command(t, "", append([]string{"tune", events}, strings.Fields(args)...)...); r.code != code {
+			t.Errorf("tune %s: %v", args, r)
+		}
+	}
+}
+
+// TestBacktestData goes from live traffic over imported labels to a backtest of the data folder.
+func TestBacktestData(t *testing.T) {
+	data := t.TempDir()
+	p := start(t, data)
+	var ids []string
+	for i := range 8 {
+		var a api.Assessment
+		body := fmt.Sprintf(`{"phone_number":"+1 202 555 0143","event":"signup","account_id":"a%d"}`, i)
+		if err := p.post(t, "/v1/assessments", body, &a); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, a.AssessmentID)
+	}
+	if err := p.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	labels := "assessment_id,outcome,note,occurred_at\n" + ids[0] + ",legitimate,x,\n" + ids[7] + ",abuse,,2026-01-02T03:04:05Z\n" +
+		ids[6] + ",perhaps,,\n" + "nonsense,abuse,,\n" + strings.Repeat("0", 26) + ",abuse,,\n" + ids[5] + ",abuse,,2149-01-01T00:00:00Z\nshort,\"\n"
+	r := command(t, "", "labels", "import", write(t, "labels.csv", labels), "--data", data, "--source", "chargeback")
+	if r.code != exitOK || !r.says("7 read, 2 changed something, 5 refused") || !r.says("line 4 refused: outcome has to be") {
+		t.Errorf("csv: %v", r)
+	}
+	again := fmt.Sprintf(`{"assessment_id":"%s","outcome":"abuse","source":"+12025550143"}`+"\n\n"+`{"assessment_id":"%s","outcome":"abuse"}`+"\n"+`{"assessment_id":"x","surprise":1}`+"\n", ids[7], ids[7])
+	r = command(t, again, "labels", "import", "-", "--data", data, "--strict")
+	if r.code != exitNotMet || !r.says("3 read, 0 changed something, 2 refused") || !r.says("line 4 refused: not a line of this form") {
+		t.Errorf("ndjson: %v", r)
+	}
+	same := command(t, "", "backtest", "--data", data)
+	if same.code != exitOK || !same.says("labels 1 abuse, 1 legitimate") || !same.says("stricter: 0 events") || !same.says("milder: 0 events") {
+		t.Errorf("by the policy that wrote it: %v", same)
+	}
+	other := command(t, "", "backtest", "--data", data, "--policy", stricterPolicy(t))
+	if other.code != exitOK || !other.says("allow challenge") {
+		t.Errorf("by another: %v", other)
+	}
+	wider := write(t, "wider.yaml", strings.ReplaceAll(string(scoring.Default().Source()), "signups_1h: {subject: phone, count: signup, window: 1h}", "signups_1h: {subject: phone, count: signup, window: 2h}"))
+	if r := command(t, "", "backtest", "--data", data, "--policy", wider); !r.says("8 (100.00 %) not replayable") || !r.says("signups_1h: 8") {
+		t.Errorf("a signal that was not recorded: %v", r)
+	}
+	if r := command(t, "", "backtest", "--data", data, "--policy", wider, "--mode", "replay"); r.says("not replayable") || !r.says("8 events") {
+		t.Errorf("counted again: %v", r)
+	}
+	if r := command(t, "", "backtest", "--data", t.TempDir()); r.code == exitOK {
+		t.Errorf("no data: %v", r)
+	}
+}
+
+func TestUnified(t *testing.T) {
+	for _, c := range []struct{ from, to, want string }{
+		{"a\nb\nc\n", "a\nb\nc\n", ""},
+		{"a\nb\nc\nd\ne\nf\ng\n", "a\nb\nc\nd\nX\nf\ng\n", "...\n c\n d\n-e\n+X\n f\n g\n"},
+		{"a\n", "a\nb\n", " a\n+b\n"},
+		{"x\na\ny\nb\n", "a\nz\nb\nw\n", "-x\n a\n-y\n+z\n b\n+w\n"},
+	} {
+		var b strings.Builder
+		if err := unified(&b, []byte(c.from), []byte(c.to)); err != nil || b.String() != c.want {
+			t.Errorf("got\n%swant\n%s", b.String(), c.want)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringfence/ringfence/scoring"
+	"github.com/ringfence/ringfence/scoring/backtest"
+)
+
+const tuneHelp = `Looks for thresholds that meet a goal on the past, and prints what would change. The past is the same as for backtest: the log of a
+data folder (stop the server first), or a FILE of events, outcomes and labels.
+
+  ringfence tune --max-fpr 0.005                        block as much as leaves 99.5 % of legitimate events alone
+  ringfence tune --decision challenge --min-precision 0.8
+  ringfence tune --cost-fp 20 --cost-fn 1               the least cost
+  ringfence tune --review-capacity 200                  no more than 200 reviews a day
+  ringfence tune --points --max-fpr 0.005 --write new.yaml
+
+With --points, the points that labels speak for come first, and thresholds are looked for on what they lead to. Exits 3 when no threshold
+meets the goal. Nothing is published: try the file, then put it in force.`
+
+// tuneFlags say what a threshold is to achieve.
+type tuneFlags struct {
+	past                     backtestFlags
+	decision                 string
+	maxFPR, minPrecision     float64
+	costFP, costFN, capacity float64
+	points                   bool
+	write                    string
+	output                   output
+}
+
+func newTune() *cobra.Command {
+	f := tuneFlags{output: "table"}
+	cmd := &cobra.Command{
+		Use: "tune [FILE]", Short: "look for thresholds that meet a goal", Long: tuneHelp, Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			goal, err := f.goal(cmd)
+			if err != nil {
+				return err
+			}
+			return f.past.with(cmd, args, func(p *past) error { return f.run(cmd, p, p.policy, goal) })
+		},
+	}
+	f.past.add(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.decision, "decision", "block", "whose threshold: challenge, review or block")
+	fl.Float64Var(&f.maxFPR, "max-fpr", 0, "act on at most this share of legitimate events, 0 to 1")
+	fl.Float64Var(&f.minPrecision, "min-precision", 0, "of what is acted on, at least this share is abuse, 0 to 1")
+	fl.Float64Var(&f.costFP, "cost-fp", 0, "what acting on a legitimate event costs, in any unit")
+	fl.Float64Var(&f.costFN, "cost-fn", 0, "what letting abuse go costs, in the same unit")
+	fl.Float64Var(&f.capacity, "review-capacity", 0, "how many events a day people can review")
+	fl.BoolVar(&f.points, "points", false, "take suggested points first")
+	fl.StringVar(&f.write, "write", "", "write the proposed policy to this file")
+	fl.VarP(&f.output, "output", "o", "table or json")
+	return cmd
+}
+
+func (f *tuneFlags) goal(cmd *cobra.Command) (backtest.Goal, error) {
+	g := backtest.Goal{CostFP: f.costFP, CostFN: f.costFN, ReviewCapacity: f.capacity}
+	for d := scoring.Challenge; d <= scoring.Block; d++ {
+		if d.String() == f.decision {
+			g.Decision = d
+		}
+	}
+	if cmd.Flags().Changed("max-fpr") {
+		g.MaxFPR = &f.maxFPR
+	}
+	if cmd.Flags().Changed("min-precision") {
+		g.MinPrecision = &f.minPrecision
+	}
+	unit := func(v float64) bool { return v >= 0 && v <= 1 }
+	switch {
+	case g.Decision == 0:
+		return g, usage("--decision takes challenge, review or block")
+	case !unit(f.maxFPR) || !unit(f.minPrecision) || f.costFP < 0 || f.costFN < 0 || f.capacity < 0:
+		return g, usage("--max-fpr and --min-precision take 0 to 1; costs and capacities take 0 or more")
+	case f.costFP > 0 != (f.costFN > 0):
+		return g, usage("--cost-fp and --cost-fn belong together")
+	case g.MaxFPR == nil && g.MinPrecision == nil && f.costFP == 0 && f.capacity == 0:
+		return g, usage("a goal is missing: --max-fpr, --min-precision, --cost-fp with --cost-fn, or --review-capacity")
+	}
+	return g, nil
+}
+
+func (f *tuneFlags) run(cmd *cobra.Command, p *past, policy *scoring.Policy, goal backtest.Goal) error {
+	result, err := p.run(cmd.Context(), policy)
+	if err != nil {
+		return err
+	}
+	tried := policy
+	if f.points {
+		doc, err := result.Suggest(policy)
+		if err != nil {
+			return err
+		}
+		if tried, err = scoring.Compile(doc); err != nil {
+			return err
+		}
+		if result, err = p.run(cmd.Context(), tried); err != nil {
+			return err
+		}
+	}
+	proposal, err := result.Propose(tried, goal)
+	if errors.Is(err, backtest.ErrGoal) {
+		return errors.Join(errNotMet, err)
+	}
+	if err != nil {
+		return err
+	}
+	now, err := scoring.Compile(proposal.Doc)
+	if err != nil {
+		return err
+	}
+	proposal.Words = scoring.Diff(policy, now)
+	if f.write != "" {
+		if err := os.WriteFile(f.write, proposal.Doc, 0o600); err != nil {
+			return err
+		}
+	}
+	if f.past.page != "" { // shows what the proposed policy would do
+		after, err := p.run(cmd.Context(), now)
+		if err == nil {
+			err = f.past.writePage(after, &goal)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return f.print(cmd.OutOrStdout(), result, policy, proposal)
+}
+
+func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Policy, proposal *backtest.Proposal) error {
+	if f.output != "table" {
+		return json.NewEncoder(w).Encode(map[string]any{
+			"digest": r.Digest, "thresholds": proposal.Thresholds, "changes": proposal.Words, "policy": string(proposal.Doc),
+			"abuse": r.Abuse, "legitimate": r.Legitimate, "calibration": r.Calibration,
+		})
+	}
+	p := &lines{w: w}
+	p.account(r)
+	p.f("\n")
+	p.table(func() {
+		p.f("decision\tfrom\tacted on\tprecision\trecall\tfalse positives\n")
+		for _, t := range proposal.Thresholds {
+			for _, row := range []struct {
+				name string
+				at   backtest.Point
+			}{{t.Decision, t.Before}, {"  proposed", t.After}} {
+				p.f("%s\t%d\t%d\t%s\t%s\t%s\n", row.name, row.at.Threshold, row.at.Events, interval(row.at.Precision), interval(row.at.Recall), interval(row.at.FPR))
+			}
+		}
+	})
+	p.f("\n")
+	for _, words := range proposal.Words {
+		p.f("%s\n", words)
+	}
+	if len(proposal.Words) == 0 {
+		p.f("nothing would change: the policy meets the goal as it is\n")
+	}
+	p.f("\n")
+	if p.err == nil {
+		p.err = unified(w, policy.Source(), proposal.Doc)
+	}
+	return p.err
+}
