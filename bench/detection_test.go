@@ -154,10 +154,12 @@ func victims(all []judged) func(*judged) bool {
 	}
 }
 
-// heldOut are the seeds on which figures are given; the policy was tuned on 1 to 6.
+// The seeds on which figures are given. The policy was tuned on 1 to 6, and on what one run of 101 to
+// 106 had shown; nobody looked at these before it had its present form. Once it is tuned on what they show,
+// they have to be replaced too.
 const (
-	firstHeldOut = 101
-	lastHeldOut  = 106
+	firstHeldOut = 1001
+	lastHeldOut  = 1006
 )
 
 // TestDefaultPolicyOnMadeUpTraffic holds what the embedded policy promises, on held-out
@@ -218,6 +220,9 @@ var ladders = map[string][]float64{
 	traffic.Disposable: {1, 3, 6, 12}, traffic.SlowAndLow: {0.5, 2, 6, 24}, traffic.Stranger: {2, 4, 6, 8, 12, 30},
 }
 
+// noise is how far two shares of a hundred events or so may lie apart by chance.
+const noise = 0.05
+
 // TestRecallByIntensity shows how hard a campaign can go about it before it is noticed.
 func TestRecallByIntensity(t *testing.T) {
 	if os.Getenv("RINGFENCE_LONG") == "" {
@@ -239,7 +244,7 @@ func TestRecallByIntensity(t *testing.T) {
 				first = last
 			}
 		}
-		if last < first {
+		if last < first-noise {
 			t.Errorf("%s is noticed more often when it is less intense", name)
 		}
 	}

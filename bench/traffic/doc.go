@@ -1,6 +1,6 @@
 // Package traffic makes up labelled traffic: ordinary people, and campaigns that
 // abuse numbers. New makes a World from a seed; its Events come in the order of
-// their times and carry the truth, and WriteTo writes them as a file that replay
+// their times and carry the truth, and Write writes them as a file that replay
 // reads. The same Config gives the same bytes, on every machine.
 //
 // It is there to see a policy at work, to compare two policies, and to notice when

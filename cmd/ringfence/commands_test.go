@@ -165,6 +165,13 @@ func TestDemoCommand(t *testing.T) {
 	if replayed := command(t, made.out, "replay", "-"); replayed.out != table.out {
 		t.Errorf("what demo shows replays as something else:\n%s%s", table.out, replayed.out)
 	}
+	few := command(t, "", "demo", "--people", "60", "--events", "25", "-o", "ndjson")
+	if lines := strings.Count(few.out, "\n"); lines != 25 {
+		t.Errorf("%d of 25 events", lines)
+	}
+	if r := command(t, "", "demo", "--events", "-1"); r.code != exitUsage {
+		t.Errorf("less than no events: exit %d", r.code)
+	}
 	if r := command(t, "", "demo", "--people", "0"); r.code != exitUsage {
 		t.Errorf("nobody: %v", r)
 	}

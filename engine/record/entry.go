@@ -20,7 +20,7 @@ type Entry struct {
 	Given      bool   // a number was sent
 	Valid      bool   // and it can exist
 	Time       int64  // unix seconds: when it happened
-	Now        int64  // unix seconds: the clock when it was committed; Time in entries of version 1
+	Now        int64  // unix seconds: the clock when it was committed; about, in entries of version 1
 	Country    string // two letters, "" for unknown and in entries of version 1
 	Subjects   hashing.Subjects
 	Link       hashing.LinkTag // zero without an account
@@ -180,9 +180,8 @@ func (e *Entry) Decode(id EventID, b []byte) error {
 	flags := d.byte()
 	e.setFlags(flags)
 	e.Time = d.varint()
-	e.Now = e.Time
-	if written == entryVersion {
-		e.Now += d.varint()
+	if e.Now = max(e.Time, id.Recorded().Unix()); written == entryVersion {
+		e.Now = e.Time + d.varint()
 	}
 	if flags&flagCountry != 0 {
 		e.Country = string(d.bytes(2))

@@ -14,6 +14,7 @@ type counter struct {
 	records  map[[hashing.IDSize]byte]*record.Record // ids differ between kinds of subjects, too
 	slab     []record.Record                         // room for new ones
 	seen     engine.Observation
+	entry    record.Entry
 	event    engine.Event
 	values   []float64
 	maxLinks int
@@ -41,10 +42,8 @@ func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine
 	for phone != nil && phone.Generation() < e.Generation {
 		phone.Release()
 	}
-	country := region(e.Values[scoring.SlotIPCountry])
-	// The clock stood at about the id when an event arrived; one that was imported arrived long after it happened.
-	at, now := record.TimeOf(e.Time), record.TimeOf(max(e.Time, e.ID.Recorded().Unix()))
-	mark := record.NewMark(e.Kind, at, now, e.ID.Seq(), &e.Subjects, country)
+	e = c.complete(e)
+	mark := e.Mark()
 	for kind, r := range c.seen.Records {
 		if r != nil {
 			r.Apply(hashing.Kind(kind), &mark)
@@ -52,14 +51,23 @@ func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine
 	}
 	c.event = engine.Event{Kind: e.Kind, Time: e.Time, Subjects: e.Subjects, Link: e.Link, Verified: e.Verified}
 	decision := judge(&c.seen, &c.event)
-	claimed := false
-	if phone != nil && e.Verified {
-		if decision != scoring.Block && c.event.Claims() {
-			claimed = phone.Link(e.Link, at, c.maxLinks)
+	e.Linked = phone != nil && decision != scoring.Block && c.event.Claims() && phone.Link(e.Link, record.TimeOf(e.Time), c.maxLinks)
+	for kind, r := range c.seen.Records {
+		if r != nil {
+			e.Settle(hashing.Kind(kind), r)
 		}
-		countOutcome(&c.seen.Records, scoring.Verified, at, now)
 	}
-	c.schedule(e, claimed)
+	c.schedule(e)
+}
+
+// complete returns a copy of an entry to work on. Entries of version 1 lack the country, which stands
+// among the values too.
+func (c *counter) complete(e *record.Entry) *record.Entry {
+	c.entry = *e
+	if e.Country == "" {
+		c.entry.Country = region(e.Values[scoring.SlotIPCountry])
+	}
+	return &c.entry
 }
 
 // find looks up the records of an event's subjects, and makes those of subjects never seen.
@@ -81,19 +89,6 @@ func (c *counter) find(subjects *hashing.Subjects) {
 	}
 }
 
-// countOutcome counts an outcome in the records of all subjects.
-func countOutcome(records *[hashing.Kinds]*record.Record, kind scoring.Event, at, now record.Time) {
-	for _, r := range records {
-		if r == nil {
-			continue
-		}
-		r.CountOutcome(kind, at, now)
-		if kind == scoring.Abuse || kind == scoring.Legitimate {
-			r.Label(kind, 1)
-		}
-	}
-}
-
 // outcome is what became of an event, until it is due.
 type outcome struct {
 	at         int64 // unix seconds: when it became known
@@ -106,13 +101,13 @@ type outcome struct {
 }
 
 // schedule puts off what became of an event until it became known.
-func (c *counter) schedule(e *record.Entry, claimed bool) {
+func (c *counter) schedule(e *record.Entry) {
 	for _, kind := range [...]scoring.Event{scoring.Verified, scoring.Abuse} {
 		o := e.Outcome(kind)
 		if o.Kind == 0 || e.Verified && o.Kind == scoring.Verified {
 			continue // none, or it came with the event
 		}
-		claims := o.Kind == scoring.Verified && !claimed && e.Subjects[hashing.Account].Given()
+		claims := o.Kind == scoring.Verified && !e.Linked && e.Subjects[hashing.Account].Given()
 		heap.Push(&c.due, &outcome{o.Time, e.ID.Seq(), o.Kind, c.seen.Records, e.Link, e.Generation, claims})
 	}
 }
@@ -123,10 +118,12 @@ func (c *counter) apply(o *outcome) {
 	if phone != nil && phone.Generation() != o.generation {
 		return // stale: the phone is somebody else's by now
 	}
-	at := record.TimeOf(o.at)
-	countOutcome(&o.records, o.kind, at, at)
-	if o.claims && phone != nil {
-		phone.Link(o.link, at, c.maxLinks)
+	effect := record.Effect{Seq: o.seq, Op: record.OpOutcome, Time: o.at, Now: o.at, Event: o.kind, Link: o.link}
+	effect.Linked = o.claims && phone != nil && phone.Link(o.link, record.TimeOf(o.at), c.maxLinks)
+	for kind, r := range o.records {
+		if r != nil {
+			effect.Apply(hashing.Kind(kind), r)
+		}
 	}
 }
 
