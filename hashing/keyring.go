@@ -143,7 +143,7 @@ func ParseKeyring(b []byte) (*Keyring, error) {
 func explainJSON(err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
-	const hint = "restore the file from its backup, or make a new one with: ringfence keys init"
+	const hint = "restore the file from its backup; a new one cannot read what was counted under this one"
 	switch {
 	case errors.As(err, &syntax):
 		return &KeyringError{"", fmt.Sprintf("not JSON from byte %d on", syntax.Offset), hint}

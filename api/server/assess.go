@@ -6,27 +6,30 @@ import (
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
 )
 
-func (s *Server) assess(j *job, req *api.AssessmentRequest) (any, error) {
-	ev, number, _, err := intake.Event(s.cfg.Hasher, req)
-	if err != nil {
-		return nil, err
+// assessing is a request that was read.
+type assessing struct {
+	ev     *engine.Event
+	number hashing.Number
+	peek   bool
+}
+
+func (s *Server) readAssess(_ *job, req *api.AssessmentRequest) (in assessing, err error) {
+	in.peek = req.Record != nil && !*req.Record
+	in.ev, in.number, _, err = intake.Event(s.cfg.Hasher, req)
+	return in, err
+}
+
+func (s *Server) assess(j *job, in assessing) (any, error) {
+	answer := assessment{new(engine.Assessment), in.number}
+	if in.peek {
+		return answer, s.cfg.Engine.Peek(j.ctx, in.ev, answer.Assessment)
 	}
-	a := new(engine.Assessment)
-	if req.Record != nil && !*req.Record {
-		if err := s.cfg.Engine.Peek(j.ctx, ev, a); err != nil {
-			return nil, err
-		}
-		return assessment{a, number}, nil
-	}
-	ev.Once = j.once
-	answer := assessment{a, number}
+	in.ev.Once = j.once
 	j.remember(func() any { return answer })
-	if err := s.cfg.Engine.Assess(j.ctx, ev, a); err != nil {
-		return nil, err
-	}
-	return answer, nil
+	return answer, s.cfg.Engine.Assess(j.ctx, in.ev, answer.Assessment)
 }
 
 func wireAccounts(l engine.Links, most int) api.Accounts {

@@ -3,10 +3,13 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 )
@@ -42,22 +45,23 @@ func encode(answer any) []byte {
 }
 
 // call is a handler: read, decode, run once, answer. Req is the wire type of
-// the request.
-func call[Req any](s *Server, run func(*job, *Req) (any, error)) gin.HandlerFunc {
+// the request. read makes of a request what run needs, and changes nothing: of a request that cannot
+// be decoded whole, it says what is wrong with the rest.
+func call[Req, In any](s *Server, read func(*job, *Req) (In, error), run func(*job, In) (any, error)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		raw, err := body(c)
 		if err != nil {
 			s.refuse(c, err)
 			return
 		}
-		req := new(Req)
-		if err := intake.Decode(raw, req); err != nil {
+		j := &job{ctx: c.Request.Context(), path: c.Param("name")}
+		in, err := decode(j, raw, read)
+		if err != nil {
 			s.refuse(c, err)
 			return
 		}
-		j := &job{ctx: c.Request.Context(), path: c.Param("name")}
 		answer, replayed, err := s.once(c, raw, j, func() ([]byte, error) {
-			answer, err := run(j, req)
+			answer, err := run(j, in)
 			if err != nil {
 				return nil, err
 			}
@@ -72,6 +76,30 @@ func call[Req any](s *Server, run func(*job, *Req) (any, error)) gin.HandlerFunc
 		}
 		c.Data(http.StatusOK, "application/json", answer)
 	}
+}
+
+// decode reads a request. The error has every field that is wrong, each once.
+func decode[Req, In any](j *job, raw []byte, read func(*job, *Req) (In, error)) (in In, err error) {
+	req := new(Req)
+	var bad intake.Fields
+	if err := intake.Decode(raw, req); err != nil && !errors.As(err, &bad) {
+		return in, err
+	}
+	if len(bad) == 1 && bad[0].Pointer == "" && bad[0].Code == "wrong_type" {
+		return in, bad // no object, so that there are no fields
+	}
+	in, err = read(j, req)
+	if bad == nil {
+		return in, err
+	}
+	if err != nil {
+		for _, f := range explain(err).fields {
+			if !slices.ContainsFunc(bad, func(b api.FieldError) bool { return b.Pointer == f.Pointer }) {
+				bad = append(bad, f)
+			}
+		}
+	}
+	return in, bad
 }
 
 // once runs a call at most once for its Idempotency-Key, or simply runs it.

@@ -20,21 +20,22 @@ func (s *Server) lists(c *gin.Context) {
 	c.Data(http.StatusOK, "application/json", encode(api.ListNames{Lists: append([]string{}, names...)}))
 }
 
-func (s *Server) addEntry(j *job, req *api.ListEntry) (any, error) {
+func (s *Server) readEntry(j *job, req *api.ListEntry) (e engine.ListEntry, err error) {
 	if !engine.CheckListName(j.path) {
-		return nil, refuseRoute
+		return e, refuseRoute
 	}
-	e := engine.ListEntry{List: j.path, Reason: req.Reason}
-	var number hashing.Number
-	var err error
-	if e.Subject, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
-		return nil, err
-	}
-	if req.Entry == "range" && number.Given() {
-		e.Subject = s.cfg.Hasher.Range(number)
-	}
+	e = engine.ListEntry{List: j.path, Reason: req.Reason}
 	var bad []api.FieldError
-	if req.Entry != "" && req.Entry != "number" && (req.Entry != "range" || !number.Given()) {
+	var number hashing.Number
+	if e.Subject, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
+		bad = append(bad, explain(err).fields...)
+	}
+	switch {
+	case req.Entry == "range" && number.Given():
+		e.Subject = s.cfg.Hasher.Range(number)
+	case req.Entry == "range" && req.PhoneNumber != "":
+		// the number is wrong, and was said to be
+	case req.Entry != "" && req.Entry != "number":
 		bad = append(bad, api.FieldError{Pointer: "/entry", Code: "unknown_value", Hint: "number, or range with a phone_number"})
 	}
 	if !engine.CheckCode(req.Reason) {
@@ -48,8 +49,12 @@ func (s *Server) addEntry(j *job, req *api.ListEntry) (any, error) {
 		e.Expires = t.Unix()
 	}
 	if len(bad) > 0 {
-		return nil, invalid(bad...)
+		return e, invalid(bad...)
 	}
+	return e, nil
+}
+
+func (s *Server) addEntry(j *job, e engine.ListEntry) (any, error) {
 	answer := api.ListAnswer{Added: 1}
 	j.remember(func() any { return answer })
 	return answer, s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)

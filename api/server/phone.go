@@ -9,7 +9,7 @@ import (
 	"github.com/ringfence/ringfence/scoring"
 )
 
-func (s *Server) outcome(j *job, req *api.OutcomeRequest) (any, error) {
+func (s *Server) readOutcome(_ *job, req *api.OutcomeRequest) (*engine.Outcome, error) {
 	id, err := record.ParseEventID(req.AssessmentID)
 	kind, ok := scoring.ParseEvent(req.Outcome)
 	var bad []api.FieldError
@@ -25,7 +25,11 @@ func (s *Server) outcome(j *job, req *api.OutcomeRequest) (any, error) {
 	if len(bad) > 0 {
 		return nil, invalid(bad...)
 	}
-	o := &engine.Outcome{Event: id, Kind: kind, Source: req.Source, Once: j.once}
+	return &engine.Outcome{Event: id, Kind: kind, Source: req.Source}, nil
+}
+
+func (s *Server) outcome(j *job, o *engine.Outcome) (any, error) {
+	o.Once = j.once
 	answer := func() any { return api.OutcomeAnswer{Changed: o.Changed, Linked: o.Links.Linked, Stale: o.Stale} }
 	j.remember(answer)
 	if err := s.cfg.Engine.RecordOutcome(j.ctx, o); err != nil {
@@ -56,25 +60,36 @@ func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.N
 	return s.cfg.Hasher.Phone(n), n, nil
 }
 
-// link returns the phone and the account of a request that needs both.
-func (s *Server) link(req *api.PhoneRequest) (phone, account hashing.Subject, tag hashing.LinkTag, err error) {
-	if req.AccountID == "" {
-		return phone, account, tag, invalid(api.FieldError{Pointer: "/account_id", Code: "missing", Hint: "1 to 256 bytes"})
-	}
-	if bad := intake.ID("/account_id", req.AccountID); bad != nil {
-		return phone, account, tag, bad
-	}
-	phone, _, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
-	account = s.cfg.Hasher.Account(req.AccountID)
-	return phone, account, s.cfg.Hasher.LinkTag(account), err
+// linking is the phone and the account of a request that needs both.
+type linking struct {
+	phone, account hashing.Subject
+	tag            hashing.LinkTag
 }
 
-func (s *Server) checkLink(j *job, req *api.PhoneRequest) (any, error) {
-	phone, account, tag, err := s.link(req)
-	if err != nil {
-		return nil, err
+func (s *Server) readLink(_ *job, req *api.PhoneRequest) (in linking, err error) {
+	var bad []api.FieldError
+	if req.AccountID == "" {
+		bad = append(bad, api.FieldError{Pointer: "/account_id", Code: "missing", Hint: "1 to 256 bytes"})
 	}
-	state, err := s.cfg.Engine.CheckLink(j.ctx, phone, account, tag)
+	bad = append(bad, intake.ID("/account_id", req.AccountID)...)
+	if in.phone, _, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
+		bad = append(bad, explain(err).fields...)
+	}
+	if len(bad) > 0 {
+		return in, invalid(bad...)
+	}
+	in.account = s.cfg.Hasher.Account(req.AccountID)
+	in.tag = s.cfg.Hasher.LinkTag(in.account)
+	return in, nil
+}
+
+func (s *Server) readPhone(_ *job, req *api.PhoneRequest) (hashing.Subject, error) {
+	phone, _, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	return phone, err
+}
+
+func (s *Server) checkLink(j *job, in linking) (any, error) {
+	state, err := s.cfg.Engine.CheckLink(j.ctx, in.phone, in.account, in.tag)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +99,8 @@ func (s *Server) checkLink(j *job, req *api.PhoneRequest) (any, error) {
 	}, nil
 }
 
-func (s *Server) unlink(j *job, req *api.PhoneRequest) (any, error) {
-	phone, _, tag, err := s.link(req)
-	if err != nil {
-		return nil, err
-	}
-	u := &engine.Unlink{Phone: phone, Link: tag, Once: j.once}
+func (s *Server) unlink(j *job, in linking) (any, error) {
+	u := &engine.Unlink{Phone: in.phone, Link: in.tag, Once: j.once}
 	answer := func() any { return api.UnlinkAnswer{Unlinked: u.Unlinked, Verified: u.Links.Count} }
 	j.remember(answer)
 	if err := s.cfg.Engine.Unlink(j.ctx, u); err != nil {
@@ -98,11 +109,7 @@ func (s *Server) unlink(j *job, req *api.PhoneRequest) (any, error) {
 	return answer(), nil
 }
 
-func (s *Server) release(j *job, req *api.PhoneRequest) (any, error) {
-	phone, _, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) release(j *job, phone hashing.Subject) (any, error) {
 	r := &engine.Release{Phone: phone, Once: j.once}
 	answer := func() any { return api.ReleaseAnswer{Generation: r.Generation} }
 	j.remember(answer)
@@ -112,11 +119,7 @@ func (s *Server) release(j *job, req *api.PhoneRequest) (any, error) {
 	return answer(), nil
 }
 
-func (s *Server) lookup(j *job, req *api.PhoneRequest) (any, error) {
-	phone, _, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) lookup(j *job, phone hashing.Subject) (any, error) {
 	p, err := s.cfg.Engine.Lookup(j.ctx, phone)
 	if err != nil {
 		return nil, err

@@ -105,15 +105,15 @@ type route struct {
 
 func (s *Server) routes() []route {
 	return []route{
-		{http.MethodPost, "/v1/assessments", call(s, s.assess)},
-		{http.MethodPost, "/v1/outcomes", call(s, s.outcome)},
-		{http.MethodPost, "/v1/links/check", call(s, s.checkLink)},
-		{http.MethodPost, "/v1/links/unlink", call(s, s.unlink)},
-		{http.MethodPost, "/v1/numbers/lookup", call(s, s.lookup)},
-		{http.MethodPost, "/v1/numbers/release", call(s, s.release)},
+		{http.MethodPost, "/v1/assessments", call(s, s.readAssess, s.assess)},
+		{http.MethodPost, "/v1/outcomes", call(s, s.readOutcome, s.outcome)},
+		{http.MethodPost, "/v1/links/check", call(s, s.readLink, s.checkLink)},
+		{http.MethodPost, "/v1/links/unlink", call(s, s.readLink, s.unlink)},
+		{http.MethodPost, "/v1/numbers/lookup", call(s, s.readPhone, s.lookup)},
+		{http.MethodPost, "/v1/numbers/release", call(s, s.readPhone, s.release)},
 		{http.MethodGet, "/v1/lists", s.lists},
 		{http.MethodGet, "/v1/lists/:name/entries", s.listEntries},
-		{http.MethodPost, "/v1/lists/:name/entries", call(s, s.addEntry)},
+		{http.MethodPost, "/v1/lists/:name/entries", call(s, s.readEntry, s.addEntry)},
 		{http.MethodDelete, "/v1/lists/:name/entries", s.removeEntry},
 	}
 }

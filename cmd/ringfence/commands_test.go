@@ -118,7 +118,7 @@ func TestDoctor(t *testing.T) {
 	if err := os.WriteFile(keyring, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := doctor(); r.code != exitNotMet || !strings.Contains(r.out, "wrong  keyring") {
+	if r := doctor(); r.code != exitNotMet || !strings.Contains(r.out, "wrong  keyring") || !strings.Contains(r.out, keyring) || strings.Contains(r.out, "keys init") {
 		t.Errorf("a broken keyring: %v", r)
 	}
 }

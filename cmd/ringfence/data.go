@@ -38,7 +38,7 @@ func (f *dataFlags) keyringPath() string {
 // but never a keyring for a store that is there already.
 func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hashing.Hasher, error) {
 	folder := filepath.Join(f.data, "store")
-	ring, err := hashing.LoadKeyring(f.keyringPath())
+	ring, err := f.loadKeyring()
 	if errors.Is(err, os.ErrNotExist) && init {
 		if _, err := os.Stat(folder); err == nil {
 			return nil, nil, fmt.Errorf("the data folder has a store but its keyring is missing: %w", os.ErrNotExist)
@@ -56,6 +56,15 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 	}
 	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Log: log})
 	return store, hasher, err
+}
+
+// loadKeyring reads the keyring. Its errors name the file.
+func (f *dataFlags) loadKeyring() (*hashing.Keyring, error) {
+	ring, err := hashing.LoadKeyring(f.keyringPath())
+	if errors.Is(err, hashing.ErrKeyring) {
+		err = fmt.Errorf("%s: %w", f.keyringPath(), err)
+	}
+	return ring, err
 }
 
 func (f *dataFlags) initKeyring() (*hashing.Keyring, error) {
@@ -86,7 +95,7 @@ func newKeys() *cobra.Command {
 	list := &cobra.Command{
 		Use: "ls", Short: "list the keys, never their secrets", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := hashing.LoadKeyring(f.keyringPath())
+			ring, err := f.loadKeyring()
 			if err != nil {
 				return err
 			}

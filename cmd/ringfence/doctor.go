@@ -13,7 +13,6 @@ import (
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/engine"
-	"github.com/ringfence/ringfence/hashing"
 )
 
 func newDoctor() *cobra.Command {
@@ -84,7 +83,7 @@ func (f *dataFlags) checkKeyring() error {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return fmt.Errorf("others than its owner may open it (mode %04o): %w", mode, errOpenKeyring)
 	}
-	_, err = hashing.LoadKeyring(path)
+	_, err = f.loadKeyring()
 	return err
 }
 
