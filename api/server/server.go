@@ -49,6 +49,10 @@ type Config struct {
 	// LateEvents returns how many events were too old for any window, for the
 	// metrics. It may be nil.
 	LateEvents func() uint64
+
+	// Stalls returns how many calls had to wait until the store had written what lay in
+	// memory, for the metrics. It may be nil.
+	Stalls func() uint64
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -81,10 +85,16 @@ func New(cfg Config) (*Server, error) {
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(underWay, s.requests, s.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if cfg.LateEvents != nil {
-		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "ringfence_late_events_total", Help: "Events that were too old for any window and entered only totals.",
-		}, func() float64 { return float64(cfg.LateEvents()) }))
+	for _, c := range []struct {
+		name, help string
+		count      func() uint64
+	}{
+		{"ringfence_late_events_total", "Events that were too old for any window and entered only totals.", cfg.LateEvents},
+		{"ringfence_store_stalls_total", "Calls that had to wait until the store had written what lay in memory.", cfg.Stalls},
+	} {
+		if c.count != nil {
+			registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 { return float64(c.count()) }))
+		}
 	}
 	s.handler = s.router(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return s, nil

@@ -64,7 +64,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return err
 	}
 	hashing.Warm()
-	s, err := server.New(server.Config{Engine: e, Hasher: hasher, Log: log, LateEvents: store.LateEvents})
+	s, err := server.New(server.Config{Engine: e, Hasher: hasher, Log: log, LateEvents: store.LateEvents, Stalls: store.Stalls})
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 // acknowledged before is counted and logged afterwards, and what is counted is logged.
 func TestPowerCut(t *testing.T) {
 	for _, keep := range []int{0, 0, 30, 70, 100} {
-		fs := vfs.NewCrashableMem()
+		fs := newPower()
 		s, err := Open("store", Options{Keys: testKeys, Create: true, FS: fs, Fatal: func(err error) { panic(err) }})
 		if err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestPowerCut(t *testing.T) {
 		}
 		<-enough
 		safe := acknowledged.Load()
-		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: rand.New(rand.NewPCG(uint64(keep), 1))})
+		after := fs.cut(keep, rand.New(rand.NewPCG(uint64(keep), 1)))
 		stop.Store(true)
 		wg.Wait()
 		if err := s.Close(); err != nil {

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,7 +15,7 @@ import (
 func TestPowerCutDuringRecovery(t *testing.T) {
 	const events = 300
 	random := rand.New(rand.NewPCG(1, 2))
-	o := Options{Keys: testKeys, Create: true, FS: vfs.NewCrashableMem(), Fatal: func(err error) { panic(err) }}
+	o := Options{Keys: testKeys, Create: true, FS: newPower(), Fatal: func(err error) { panic(err) }}
 	s := mustOpen(t, o)
 	for range events {
 		if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
@@ -22,7 +23,7 @@ func TestPowerCutDuringRecovery(t *testing.T) {
 		}
 	}
 	cut := func() {
-		left := o.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: random})
+		left := o.FS.(*power).cut(50, random)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -34,6 +35,33 @@ func TestPowerCutDuringRecovery(t *testing.T) {
 	cut()
 	if counted, logged := recovered(t, o.FS); counted != events || logged != events {
 		t.Errorf("%d of %d events are counted, %d logged", counted, events, logged)
+	}
+}
+
+// TestWritersWaitAtTheBound holds that more than is allowed unflushed makes writers wait, which is
+// counted, and that all of them get through.
+func TestWritersWaitAtTheBound(t *testing.T) {
+	o := Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), MaxUnflushed: 4, Fatal: func(err error) { panic(err) }}
+	s := mustOpen(t, o)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s.Stalls() == 0 {
+		t.Error("nobody waited")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if counted, logged := recovered(t, o.FS); counted != 400 || logged != 400 {
+		t.Errorf("%d of 400 events are counted, %d logged", counted, logged)
 	}
 }
 

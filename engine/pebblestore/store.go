@@ -324,6 +324,10 @@ func (s *Store) Close() error {
 // window and entered only the totals.
 func (s *Store) LateEvents() uint64 { return s.late.Load() }
 
+// Stalls returns how many calls since opening had to wait for a flush, because as much was
+// unflushed as Options allow.
+func (s *Store) Stalls() uint64 { return s.stalls.Load() }
+
 // nextSeq numbers a change, whose subjects are locked. Numbers strictly increase, whatever
 // the clock does.
 func (s *Store) nextSeq() record.Seq {

@@ -62,7 +62,7 @@ func TestContractAcrossPowerCuts(t *testing.T) {
 func openCrashable(t testing.TB, bounds Options) storetest.Opened {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	o := bounds
-	o.Keys, o.Create, o.FS, o.Fatal = testKeys, true, vfs.NewCrashableMem(), func(err error) { panic(err) }
+	o.Keys, o.Create, o.FS, o.Fatal = testKeys, true, newPower(), func(err error) { panic(err) }
 	var current *Store
 	open := func() engine.Store {
 		s, err := Open("store", o)
@@ -73,7 +73,7 @@ func openCrashable(t testing.TB, bounds Options) storetest.Opened {
 		return s
 	}
 	crash := func() engine.Store {
-		left := o.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: random.IntN(101), RNG: random})
+		left := o.FS.(*power).cut(random.IntN(101), random)
 		if err := current.Close(); err != nil {
 			t.Fatal(err)
 		}
