@@ -42,6 +42,13 @@ func TestFormats(t *testing.T) {
 	if _, err := Open(dir, Options{Keys: ring.KeyChecks()}); !errors.Is(err, engine.ErrOlderFormat) {
 		t.Errorf("format 1 without being asked to upgrade: %v", err)
 	}
+	stranger := []hashing.KeyCheck{{Key: 1, Value: [16]byte{9}}}
+	if _, err := Open(dir, Options{Keys: stranger, Upgrade: true}); !errors.Is(err, engine.ErrWrongKeyring) {
+		t.Errorf("another keyring: %v", err)
+	}
+	if _, err := Open(dir, Options{Keys: ring.KeyChecks()}); !errors.Is(err, engine.ErrOlderFormat) {
+		t.Errorf("format 1 after another keyring was refused: %v", err)
+	}
 	s, err := Open(dir, Options{Keys: ring.KeyChecks(), Upgrade: true})
 	if err != nil {
 		t.Fatal(err)

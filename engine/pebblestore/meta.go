@@ -17,7 +17,8 @@ import (
 // written with every change and there was neither journal nor watermark.
 const format = 2
 
-// openMeta checks the format and the keyring, or writes them to a new store.
+// openMeta checks the format and the keyring, or writes them to a new store. Nothing is
+// changed before the keyring is known to be the right one.
 func (s *Store) openMeta() error {
 	stored, err := s.get(keyFormat)
 	if err != nil {
@@ -26,24 +27,29 @@ func (s *Store) openMeta() error {
 	if stored == nil {
 		err = s.initMeta()
 	} else {
-		err = errors.Join(s.checkFormat(stored), s.checkKeys())
+		err = s.checkMeta(stored)
 	}
-	return errors.Join(err, s.loadLists())
+	if err != nil {
+		return err
+	}
+	return s.loadLists()
 }
 
-func (s *Store) checkFormat(stored []byte) error {
+func (s *Store) checkMeta(stored []byte) error {
 	if len(stored) != 4 {
 		return fmt.Errorf("%w: format version", engine.ErrCorrupt)
 	}
-	switch version := binary.BigEndian.Uint32(stored); {
+	version := binary.BigEndian.Uint32(stored)
+	switch {
 	case version == 0:
 		return fmt.Errorf("%w: format version", engine.ErrCorrupt)
 	case version > format:
 		return engine.ErrNewerFormat
-	case version == format:
-		return nil
-	case !s.opts.Upgrade:
+	case version < format && !s.opts.Upgrade:
 		return engine.ErrOlderFormat
+	}
+	if err := s.checkKeys(); err != nil || version == format {
+		return err
 	}
 	return s.upgrade()
 }
