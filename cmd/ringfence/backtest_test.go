@@ -194,8 +194,12 @@ func TestBacktestData(t *testing.T) {
 		t.Errorf("csv: %v", r)
 	}
 	again := fmt.Sprintf(`{"assessment_id":"%s","outcome":"abuse","source":"+12025550143"}`+"\n\n"+`{"assessment_id":"%s","outcome":"abuse"}`+"\n"+`{"assessment_id":"x","surprise":1}`+"\n", ids[7], ids[7])
+	bad := `{"assessment_id":"x","outcome":"abuse"}}` + "\n" + `{"Outcome":"abuse","note":"+1 202 555 0143"}` + "\n"
+	if b := command(t, bad, "labels", "import", "-", "--data", data); !b.says("line 1 refused") || !b.says("line 2 refused") || !b.says("unknown_field") || b.says("0143") {
+		t.Errorf("lines that are none: %v", b)
+	}
 	r = command(t, again, "labels", "import", "-", "--data", data, "--strict")
-	if r.code != exitNotMet || !r.says("3 read, 0 changed something, 2 refused") || !r.says("line 4 refused: not a line of this form") {
+	if r.code != exitNotMet || !r.says("3 read, 0 changed something, 2 refused") || !r.says("line 4 refused: unknown_field") {
 		t.Errorf("ndjson: %v", r)
 	}
 	same := command(t, "", "backtest", "--data", data)

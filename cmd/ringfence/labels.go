@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/pebblestore"
 	"github.com/ringfence/ringfence/engine/record"
@@ -149,13 +149,7 @@ func (i *labelImport) ndjson(ctx context.Context, b *bufio.Reader) error {
 			continue
 		}
 		var l labelLine
-		d := json.NewDecoder(bytes.NewReader(s.Bytes()))
-		d.DisallowUnknownFields()
-		err := d.Decode(&l)
-		if err != nil || d.More() {
-			err = errLabelForm // the decoder's own quotes the input
-		}
-		if err := i.take(ctx, &l, err); err != nil {
+		if err := i.take(ctx, &l, intake.Decode(s.Bytes(), &l)); err != nil {
 			return err
 		}
 	}

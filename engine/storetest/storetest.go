@@ -10,7 +10,6 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -258,67 +257,6 @@ func releaseForgets(w *world) {
 	equal(w.t, "generation", r.Generation, 2)
 }
 
-func listsExpire(w *world) {
-	entries := []engine.ListEntry{
-		{List: engine.DenyList, Subject: phone(1), Reason: "fraud", Added: start, Expires: start + 100},
-		{List: "vip", Subject: subject(hashing.Range, 1), Added: start},
-		{List: "vip", Subject: phone(1), Added: start},
-	}
-	w.must(w.store.PutEntries(w.ctx(), domain, entries, nil))
-	at := func(at int64) string { return fmt.Sprint(w.look(signup(1, 1, at)).Lists) }
-	equal(w.t, "lists before the expiry", at(start+99), "[deny vip]")
-	equal(w.t, "lists at the expiry", at(start+100), "[vip]")
-	removed, err := w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1))
-	w.must(err)
-	equal(w.t, "removed", removed, true)
-	equal(w.t, "the range still counts", at(start), "[deny vip]")
-	removed, err = w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1))
-	w.must(err)
-	equal(w.t, "removed again", removed, false)
-}
-
-func listPages(w *world) {
-	var entries []engine.ListEntry
-	for i := range 25 {
-		entries = append(entries, engine.ListEntry{List: "many", Subject: phone(i), Reason: "r", Added: start, Expires: start + int64(i)})
-	}
-	w.must(w.store.PutEntries(w.ctx(), domain, entries, nil))
-	var got []engine.ListEntry
-	var after hashing.Subject
-	for {
-		page, err := w.store.Entries(w.ctx(), domain, "many", after, 10)
-		w.must(err)
-		if len(page) == 0 {
-			break
-		}
-		got = append(got, page...)
-		after = page[len(page)-1].Subject
-	}
-	slices.SortFunc(got, func(a, b engine.ListEntry) int { return int(a.Expires - b.Expires) })
-	if !slices.Equal(got, entries) {
-		w.t.Errorf("pages: got %d entries, want the %d put in", len(got), len(entries))
-	}
-	none, err := w.store.Entries(w.ctx(), domain, "unheard_of", hashing.Subject{}, 10)
-	w.must(err)
-	equal(w.t, "entries of no list", len(none), 0)
-}
-
-func listDomains(w *world) {
-	const other = domain + 1
-	theirs := phone(1)
-	theirs.Key = 2
-	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "ours", Subject: phone(1)}}, nil))
-	w.must(w.store.PutEntries(w.ctx(), other, []engine.ListEntry{{List: "theirs", Subject: theirs}}, nil))
-	for d, want := range map[hashing.DomainID]string{domain: "[ours]", other: "[theirs]"} {
-		names, err := w.store.Lists(w.ctx(), d)
-		w.must(err)
-		equal(w.t, "lists", fmt.Sprint(names), want)
-	}
-	entries, err := w.store.Entries(w.ctx(), domain, "theirs", hashing.Subject{}, 10)
-	w.must(err)
-	equal(w.t, "entries of another domain's list", len(entries), 0)
-}
-
 func remembers(w *world) {
 	key := hashing.Digest{1}
 	r, err := w.store.Recall(w.ctx(), domain, key)
@@ -340,28 +278,6 @@ func remembers(w *world) {
 	equal(w.t, "remembered in another domain", r == nil, true)
 }
 
-// refusedLeavesNothing fills the store with lists, and then asks for one more
-// together with entries that alone would be fine.
-func refusedLeavesNothing(w *world) {
-	for i := range record.MaxLists {
-		w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: fmt.Sprint("l", i), Subject: subject(hashing.Range, 99)}}, nil))
-	}
-	entries := []engine.ListEntry{{List: "one_too_many", Subject: phone(50)}}
-	for i := range 100 {
-		entries = append(entries, engine.ListEntry{List: "l0", Subject: phone(i)})
-	}
-	if err := w.store.PutEntries(w.ctx(), domain, entries, nil); !errors.Is(err, engine.ErrTooManyLists) {
-		w.t.Errorf("one list too many: %v", err)
-	}
-	for i := range 100 {
-		ev := &engine.Event{Domain: domain, Time: start, Now: start}
-		ev.Subjects[hashing.Phone] = phone(i)
-		if o := w.look(ev); len(o.Lists) != 0 {
-			w.t.Fatalf("a phone of the refused call is on %v", o.Lists)
-		}
-	}
-}
-
 func panicLeavesNothing(w *world) {
 	ev := verified(1, 1, start)
 	ev.Once = &engine.Once{Key: hashing.Digest{1}, Render: func() []byte { panic("render") }}
@@ -373,102 +289,6 @@ func panicLeavesNothing(w *world) {
 	r := w.look(signup(1, 1, start)).Records[hashing.Phone]
 	equal(w.t, "nothing was counted", r.Empty(), true)
 	equal(w.t, "links", r.Links(), 0)
-}
-
-func timeline(w *world) {
-	var want []engine.EventID
-	for i := range 5 {
-		want = append(want, w.assess(signup(1, i, start+int64(i)), 0).ID)
-		w.assess(signup(2, i, start), 0)
-	}
-	slices.Reverse(want)
-	events, err := w.store.Timeline(w.ctx(), domain, phone(1), 4)
-	w.must(err)
-	var got []engine.EventID
-	for _, e := range events {
-		got = append(got, e.ID)
-	}
-	if !slices.Equal(got, want[:4]) {
-		w.t.Errorf("timeline: got %v, want %v", got, want[:4])
-	}
-}
-
-func scanOrder(w *world) {
-	var want []engine.EventID
-	for i := range 10 {
-		want = append(want, w.assess(signup(i, i, start-int64(i)), 0).ID)
-	}
-	var got []engine.EventID
-	w.must(w.store.Scan(w.ctx(), domain, want[3], func(e *record.Entry) error {
-		got = append(got, e.ID)
-		return nil
-	}))
-	if !slices.Equal(got, want[4:]) {
-		w.t.Errorf("scan: got %v, want %v", got, want[4:])
-	}
-	stop := errors.New("enough")
-	if err := w.store.Scan(w.ctx(), domain, engine.EventID{}, func(*record.Entry) error { return stop }); !errors.Is(err, stop) {
-		w.t.Errorf("stopped scan: got %v", err)
-	}
-}
-
-func entryKeeps(w *world) {
-	ev := verified(1, 1, start)
-	d := new(engine.Decision)
-	w.must(w.store.Assess(w.ctx(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
-		d.Verdict, d.Score, d.Holdout, d.Policy = scoring.Review, 63, true, 9
-		d.Values, d.Claim = []float64{1, 2.5}, true
-	}))
-	e, err := w.store.Entry(w.ctx(), domain, d.ID)
-	w.must(err)
-	equal(w.t, "verdict", e.Verdict, scoring.Review)
-	equal(w.t, "score", e.Score, 63)
-	equal(w.t, "policy", e.Policy, 9)
-	equal(w.t, "holdout, claimed, verified", [3]bool{e.Holdout, e.Claimed, e.Verified}, [3]bool{true, true, true})
-	equal(w.t, "values", fmt.Sprint(e.Values), "[1 2.5]")
-	equal(w.t, "subjects", e.Subjects, ev.Subjects)
-	equal(w.t, "link", e.Link, ev.Link)
-	equal(w.t, "time", e.Time, start)
-}
-
-// decisionStays holds that what one call was told is not what another one makes of it: drivers use
-// their memory again.
-func decisionStays(w *world) {
-	assess := func(p int, v float64) *engine.Decision {
-		d := new(engine.Decision)
-		w.must(w.store.Assess(w.ctx(), signup(p, p, start), d, func(_ *engine.Observation, d *engine.Decision) {
-			d.Verdict, d.Policy, d.Values = scoring.Allow, 1, []float64{v, v, v}
-		}))
-		return d
-	}
-	other := assess(1, 7)
-	for i := range 20 {
-		d := assess(2, 1)
-		w.outcome(other.ID, []scoring.Event{scoring.Abuse, scoring.Legitimate}[i%2], start, 0)
-		if !slices.Equal(d.Values, []float64{1, 1, 1}) {
-			w.t.Fatalf("values became %v", d.Values)
-		}
-	}
-}
-
-func policyVersions(w *world) {
-	adopt := func(source string) uint32 {
-		v, err := w.store.AdoptPolicy(w.ctx(), domain, []byte(source), start)
-		w.must(err)
-		return v
-	}
-	equal(w.t, "first", adopt("a"), 1)
-	equal(w.t, "the same", adopt("a"), 1)
-	equal(w.t, "another", adopt("b"), 2)
-	equal(w.t, "the first one again", adopt("a"), 3)
-	source, ok, err := w.store.PolicySource(w.ctx(), domain, 2)
-	w.must(err)
-	if !ok || !bytes.Equal(source, []byte("b")) {
-		w.t.Errorf("version 2: got %q, %v", source, ok)
-	}
-	_, ok, err = w.store.PolicySource(w.ctx(), domain, 4)
-	w.must(err)
-	equal(w.t, "a version that is not there", ok, false)
 }
 
 func concurrentCounts(w *world) {
