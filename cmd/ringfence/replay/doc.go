@@ -6,12 +6,12 @@
 // their time. Labels never are: they are for the comparison at the end, so that no
 // count can know the future. A label counts wherever it stands in the file.
 //
-// The file is read once. Each event is hashed as it is read and kept, in memory and
-// beyond a bound in temporary files, until all labels are known; then events are
-// applied in the order of the file or, if asked, of their times. What is kept is
-// hashed, and what is in files is encrypted besides, with a key that is never written anywhere.
-// Only explicit ids of events, and labels, are held in memory throughout, about 200
-// bytes each.
+// The file is read once. Each line is hashed as it is read and kept, in memory and
+// beyond a bound in temporary files. What has an id is sorted by it, so that events learn their
+// labels; then all is sorted into the order of the file or, if asked, of times, and applied. What
+// is kept is hashed, and what is in files is encrypted besides, with a key that is never written
+// anywhere. So however long the file, memory is needed for two bounded batches of lines, for events
+// whose outcomes are still to come, and for what the engine counts.
 //
 // A line that cannot be used is reported by its number and never repeated.
 package replay

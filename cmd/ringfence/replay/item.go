@@ -11,38 +11,45 @@ import (
 	"github.com/ringfence/ringfence/scoring"
 )
 
-// item is a line that can be used, hashed: an event or an outcome. Its fields
-// are exported for encoding/gob.
+// item is a line that can be used, hashed: an event, an outcome, or a label of an event on
+// another line. Its fields are exported for encoding/gob.
 type item struct {
-	Time int64 // unix microseconds
+	Time int64 // unix microseconds; 0 of a label
 	Line int
 	ID   string // of an event; "" when none was given
 
-	Event   *engine.Event // nil for an outcome
+	Event   *engine.Event // nil for an outcome and a label
 	Invalid string        // why the event's number is not valid; "" where it is
-	Label   scoring.Event // that stood on the event's own line; 0 for none
+	Label   scoring.Event // that stood on the event's own line, or that the line is; 0 for none
 
 	Outcome scoring.Event
-	For     string // the id of the event that the outcome is of
+	For     string // the id of the event that the outcome or label is of
+
+	// What other lines say of an event: see join.
+	Labelled scoring.Event // the label on a line of its own; 0 for none
+	Outcomes int           // how many lines are outcomes of it
+	Twice    bool          // an event before it has the same id
 }
 
-// label is what a line says of an event on another line.
-type label struct {
-	of   string
-	kind scoring.Event
+// name is the id that ties the item to others, "" for none.
+func (it *item) name() string {
+	if it.Event != nil {
+		return it.ID
+	}
+	return it.For
 }
 
-// read makes an item or a label of a row.
-func read(h *hashing.Hasher, line int, r *row) (it *item, l *label, err error) {
+func (it *item) isLabel() bool { return it.Event == nil && it.Outcome == 0 }
+
+// read makes an item of a row.
+func read(h *hashing.Hasher, line int, r *row) (*item, error) {
 	switch {
 	case r.Outcome != "":
-		it, err = readOutcome(line, r)
+		return readOutcome(line, r)
 	case r.Event == "" && r.Label != "":
-		l, err = readLabel(r)
-	default:
-		it, err = readEvent(h, line, r)
+		return readLabel(line, r)
 	}
-	return it, l, err
+	return readEvent(h, line, r)
 }
 
 func readEvent(h *hashing.Hasher, line int, r *row) (*item, error) {
@@ -88,7 +95,7 @@ func readOutcome(line int, r *row) (*item, error) {
 	return &item{Time: at.UnixMicro(), Line: line, Outcome: kind, For: r.For}, nil
 }
 
-func readLabel(r *row) (*label, error) {
+func readLabel(line int, r *row) (*item, error) {
 	kind, ok := labelOf(r.Label)
 	switch {
 	case !ok:
@@ -96,7 +103,7 @@ func readLabel(r *row) (*label, error) {
 	case r.For == "":
 		return nil, intake.Fields{noFor}
 	}
-	return &label{of: r.For, kind: kind}, nil
+	return &item{Line: line, Label: kind, For: r.For}, nil
 }
 
 var (

@@ -169,6 +169,7 @@ func TestInputRefuses(t *testing.T) {
 		{Input{From: strings.NewReader("a"), Columns: map[string]string{"2025550143": "x"}}, "no such field"},
 		{Input{From: strings.NewReader("{}"), Columns: map[string]string{"ip": "x"}}, "no columns to map"},
 		{Input{From: strings.NewReader("\"\n")}, "no header"},
+		{Input{From: strings.NewReader(strings.Repeat("\n", maxLine) + "{}")}, "blank lines"},
 	} {
 		err := c.in.rows(func(int, *row, error) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "5550143") {
@@ -226,12 +227,60 @@ func TestSortSpills(t *testing.T) {
 	}
 }
 
+// TestJoinSpills holds that labels and outcomes find their events wherever they stand, also
+// through files, and that of two labels the later one counts.
+func TestJoinSpills(t *testing.T) {
+	const n = 200
+	var lines []string
+	for i := range n {
+		at := time.Date(2026, 1, 2, 0, i, 0, 0, time.UTC)
+		lines = append(lines,
+			fmt.Sprintf(`{"id":"e%d","occurred_at":%q,"event":"signup","phone_number":"+12025550%03d"}`, i, at.Format(time.RFC3339), 100+i%90),
+			fmt.Sprintf(`{"occurred_at":%q,"outcome":"verified","for":"e%d"}`, at.Add(30*time.Second).Format(time.RFC3339), i),
+			fmt.Sprintf(`{"occurred_at":%q,"outcome":"abuse","for":"e%d"}`, at.Add(40*time.Second).Format(time.RFC3339), i))
+		if i%2 == 0 {
+			lines = append(lines, fmt.Sprintf(`{"label":"abuse","for":"e%d"}`, i))
+		}
+	}
+	rand.New(rand.NewPCG(3, 4)).Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
+	lines = append(lines, `{"label":"legitimate","for":"e0"}`, `{"id":"e1","occurred_at":"2026-01-03T00:00:00Z","event":"signup"}`)
+	var runs []*result
+	for _, room := range []int{0, 7} {
+		runs = append(runs, replayed(t, Config{Sort: true, room: room}, text(strings.Join(lines, "\n"))))
+	}
+	for _, r := range runs {
+		if r.Events != n || r.Outcomes != 2*n || r.Refused["duplicate_id"] != 1 || len(r.why) != 1 || r.UnusedLabels != 1 {
+			t.Errorf("%+v %v", r.Report, r.why)
+		}
+		for i, l := range r.lines {
+			want := map[bool]string{true: "abuse"}[i%2 == 0]
+			if i == 0 {
+				want = "legitimate"
+			}
+			if l.ID != fmt.Sprintf("e%d", i) || (l.Label == nil) != (want == "") || l.Label != nil && *l.Label != want {
+				t.Errorf("event %d: %+v", i, l)
+			}
+		}
+	}
+	if runs[0].text != runs[1].text {
+		t.Error("through files, assessments are others")
+	}
+}
+
+// TestOutcomesAreForgotten holds that an event needs no memory once its last outcome has come.
+func TestOutcomesAreForgotten(t *testing.T) {
+	r := &runner{awaiting: map[string]*awaited{"e1": {left: 2}}}
+	for want := 1; want >= 0; want-- {
+		r.outcomeOf("e1")
+		if of := r.awaiting["e1"]; want == 0 && of != nil || want > 0 && of.left != want {
+			t.Errorf("%d left: %+v", want, of)
+		}
+	}
+}
+
 // TestSpoolShowsNothing looks for ids and pseudonyms in what goes to disk.
 func TestSpoolShowsNothing(t *testing.T) {
-	s, err := newSpool(byTime, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newSpool(byTime, 1)
 	defer func() { _ = s.close() }()
 	_, h := newHasher(t)
 	number, err := hashing.Parse("+1 202 555 0143", "")
@@ -396,7 +445,7 @@ func FuzzRows(f *testing.F) {
 				}
 				last = line
 				if err == nil {
-					_, _, err = read(h, line, r)
+					_, err = read(h, line, r)
 				}
 				if err != nil && strings.Contains(err.Error(), "2025550143") {
 					t.Errorf("a refusal repeats the line: %v", err)

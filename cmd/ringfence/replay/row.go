@@ -94,6 +94,9 @@ func (in *Input) rows(fn func(line int, r *row, err error) error) error {
 		return fmt.Errorf("cannot read the input: %w", err)
 	}
 	if start = bytes.TrimLeft(start, " \t\r\n"); len(start) == 0 {
+		if err == nil {
+			return errors.New("the input begins with 64 KiB of blank lines; take them away")
+		}
 		return nil
 	}
 	if start[0] != '{' {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -47,29 +48,47 @@ type Config struct {
 // Run replays an input and reports on it. A line that cannot be used is no
 // error.
 func Run(ctx context.Context, cfg Config, in Input) (*Report, error) {
-	r := &runner{cfg: cfg, report: newReport(), labels: map[string]scoring.Event{}, ids: map[string]engine.EventID{}}
+	r := &runner{cfg: cfg, report: newReport(), awaiting: map[string]*awaited{}}
 	e, err := engine.New(ctx, engine.Config{Store: cfg.Store, Domain: cfg.Hasher.Domain(), Policy: cfg.Policy, Now: r.now})
 	if err != nil {
 		return nil, err
 	}
 	r.engine = e
-	order := byLine
-	if cfg.Sort {
-		order = byTime
-	}
-	s, err := newSpool(order, cmp.Or(cfg.room, defaultRoom))
+	// Nothing in the spools is wanted any more at the end.
+	ordered := newSpool(cfg.order(), cmp.Or(cfg.room, defaultRoom))
+	defer func() { _ = ordered.close() }()
+	named := newSpool(byName(cfg.order()), cmp.Or(cfg.room, defaultRoom))
+	defer func() { _ = named.close() }()
+	err = in.rows(func(line int, row *row, bad error) error {
+		it := r.read(line, row, bad)
+		switch {
+		case it == nil:
+			return ctx.Err()
+		case it.name() == "":
+			return errors.Join(ordered.add(it), ctx.Err())
+		}
+		return errors.Join(named.add(it), ctx.Err())
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.close() }() // nothing in it is wanted any more
-	if err := in.rows(func(line int, row *row, bad error) error { return r.collect(ctx, s, line, row, bad) }); err != nil {
+	j := join{next: ordered.add}
+	if err := named.each(ctx, j.add); err != nil {
 		return nil, err
 	}
-	if err := s.each(ctx, func(it *item) error { return r.apply(ctx, it) }); err != nil {
+	if err := ordered.each(ctx, func(it *item) error { return r.apply(ctx, it) }); err != nil {
 		return nil, err
 	}
 	r.report.UnusedLabels = r.report.Labels - r.used
 	return r.report, nil
+}
+
+// order is the order in which events and outcomes are applied.
+func (c *Config) order() func(a, b *item) int {
+	if c.Sort {
+		return byTime
+	}
+	return byLine
 }
 
 // runner is one replay.
@@ -77,13 +96,19 @@ type runner struct {
 	cfg    Config
 	engine *engine.Engine
 	report *Report
-	labels map[string]scoring.Event  // by the id of their event
-	used   int                       // labels whose event was assessed
-	ids    map[string]engine.EventID // of events that were applied
-	newest int64                     // unix microseconds: the clock
+	used   int   // labels whose event was assessed
+	newest int64 // unix microseconds: the clock
 	done   int
 	all    int
 	a      engine.Assessment
+
+	awaiting map[string]*awaited // by id: events with outcomes still to come
+}
+
+// awaited is an event that was applied, while outcomes of it are still to come.
+type awaited struct {
+	id   engine.EventID
+	left int // how many
 }
 
 // now is the clock of the replay: the newest time of any line so far.
@@ -96,28 +121,24 @@ func (r *runner) refuse(line int, why error) {
 	}
 }
 
-// collect keeps what a line says until it is applied.
-func (r *runner) collect(ctx context.Context, s *spool, line int, row *row, bad error) error {
+// read returns what a line says, nil when it cannot be used.
+func (r *runner) read(line int, row *row, bad error) *item {
 	r.report.Lines++
 	if bad != nil {
 		r.refuse(line, bad)
-		return ctx.Err()
+		return nil
 	}
-	it, l, err := read(r.cfg.Hasher, line, row)
+	it, err := read(r.cfg.Hasher, line, row)
 	switch {
 	case err != nil:
 		r.refuse(line, err)
-		return ctx.Err()
-	case l != nil:
-		r.report.Labels++
-		r.labels[l.of] = l.kind
 		return nil
+	case it.isLabel():
+		r.report.Labels++
+	default:
+		r.all++
 	}
-	r.all++
-	if err := s.add(it); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return it
 }
 
 func (r *runner) apply(ctx context.Context, it *item) error {
@@ -137,7 +158,7 @@ func (r *runner) apply(ctx context.Context, it *item) error {
 }
 
 func (r *runner) applyOutcome(ctx context.Context, it *item) error {
-	id, ok := r.ids[it.For]
+	id, ok := r.outcomeOf(it.For)
 	if !ok {
 		r.refuse(it.Line, &problem{"unknown_event", "its for names no event before it"})
 		return nil
@@ -150,21 +171,33 @@ func (r *runner) applyOutcome(ctx context.Context, it *item) error {
 	return nil
 }
 
+// outcomeOf returns the event that an outcome is of, and forgets it after the last one.
+func (r *runner) outcomeOf(name string) (engine.EventID, bool) {
+	of, ok := r.awaiting[name]
+	if !ok {
+		return engine.EventID{}, false
+	}
+	if of.left--; of.left == 0 {
+		delete(r.awaiting, name)
+	}
+	return of.id, true
+}
+
 func (r *runner) applyEvent(ctx context.Context, it *item) error {
-	if _, twice := r.ids[it.ID]; twice {
+	if it.Twice {
 		r.refuse(it.Line, &problem{"duplicate_id", "an event before it has the same id"})
 		return nil
 	}
 	if err := r.engine.Assess(ctx, it.Event, &r.a); err != nil {
 		return fmt.Errorf("line %d: %w", it.Line, err)
 	}
+	if it.Outcomes > 0 {
+		r.awaiting[it.ID] = &awaited{r.a.ID, it.Outcomes}
+	}
 	kind := it.Label
-	if it.ID != "" {
-		r.ids[it.ID] = r.a.ID
-		if l := r.labels[it.ID]; l != 0 {
-			kind = l
-			r.used++
-		}
+	if it.Labelled != 0 {
+		kind = it.Labelled
+		r.used++
 	}
 	r.report.count(it, r.a.Decision, kind)
 	if r.cfg.Assessed != nil {

@@ -36,11 +36,14 @@ func byLine(a, b *item) int { return cmp.Compare(a.Line, b.Line) }
 // byTime is the order of events; those of one time stay in the order of the file.
 func byTime(a, b *item) int { return cmp.Or(cmp.Compare(a.Time, b.Time), byLine(a, b)) }
 
-func newSpool(order func(a, b *item) int, room int) (*spool, error) {
+func newSpool(order func(a, b *item) int, room int) *spool {
 	var key [32]byte
 	_, _ = rand.Read(key[:]) // never fails: the process ends when the system has no randomness
 	block, err := aes.NewCipher(key[:])
-	return &spool{order: order, room: room, block: block}, err
+	if err != nil {
+		panic("replay: AES refuses a key of 32 bytes")
+	}
+	return &spool{order: order, room: room, block: block}
 }
 
 func (s *spool) add(it *item) error {
