@@ -148,7 +148,7 @@ func (x *expressions) suggest(message string) string {
 	if m := undeclared.FindStringSubmatch(message); m != nil {
 		return didYouMean(m[1], x.p.slots)
 	}
-	return "conditions are CEL: see the policy reference"
+	return "a condition is CEL, such as: signups_1h > 3 && number.type == \"voip\""
 }
 
 // builder makes closures of one checked expression.

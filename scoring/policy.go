@@ -210,6 +210,7 @@ func (c *compiler) readDecisions(n *yaml.Node) {
 		c.p.thresholds[d] = int(c.number(v, 1, 100, true))
 		if c.p.thresholds[d] < last {
 			c.at(v, "challenge <= review <= block", "a stricter decision at a lower score than a milder one")
+			return // said once, wherever the others stand
 		}
 		last = c.p.thresholds[d]
 	}

@@ -178,7 +178,7 @@ func (s *Server) observe(c *gin.Context) {
 		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
 		s.seconds.WithLabelValues(path).Observe(took.Seconds())
 		s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
-			"duration", took, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID))
+			"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID))
 	}()
 	c.Next()
 }

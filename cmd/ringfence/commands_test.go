@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -174,6 +175,47 @@ func TestDemoCommand(t *testing.T) {
 	}
 	if r := command(t, "", "demo", "--people", "0"); r.code != exitUsage {
 		t.Errorf("nobody: %v", r)
+	}
+}
+
+// TestInterrupted sends the signal of Ctrl-C to a program that waits for its standard input.
+func TestInterrupted(t *testing.T) {
+	for _, args := range []string{"replay -", "replay --sort -o ndjson -", "backtest -"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], strings.Fields(args)...)
+		cmd.Env = append(os.Environ(), "RINGFENCE_TEST_MAIN=1")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// More than a pipe holds: when it is written, the program is reading.
+		if _, err := in.Write(bytes.Repeat([]byte("{\"label\":\"abuse\",\"for\":\"e\"}\n"), 1<<15)); err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != exitInterrupted {
+			t.Errorf("%s: exit %d", args, cmd.ProcessState.ExitCode())
+		}
+	}
+}
+
+// TestBrokenPolicy holds that a policy that cannot be used is told of with the place, once each, and a way out.
+func TestBrokenPolicy(t *testing.T) {
+	policy := write(t, "p.yaml", "name: p\nscore:\n  - {code: N, when: verified >, points: 5}\ndecisions: {challenge: 80, review: 60, block: 40}\n")
+	data := t.TempDir()
+	for args, code := range map[string]int{"serve --init --data " + data + " --policy ": exitFailed, "policy lint ": exitNotMet, "replay /dev/null --policy ": exitFailed} {
+		r := command(t, "", strings.Fields(args+policy)...)
+		if r.code != code || !r.says("line 3, column ") || !r.says("line 4, column 36: a stricter decision") || strings.Count(r.err, "a stricter decision") != 1 ||
+			!strings.Contains(r.err, "\nhint: correct the lines") {
+			t.Errorf("%s: exit %d\n%s", args, r.code, r.err)
+		}
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) != 0 {
+		t.Errorf("a server that refused to start left %v, %v", left, err)
 	}
 }
 

@@ -2,11 +2,13 @@ package main
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 )
 
 // openSized opens a file, or takes standard input for "-", whose size is -1.
@@ -51,4 +53,27 @@ func openInput(path string, stdin io.Reader) (io.ReadCloser, error) {
 		io.Reader
 		io.Closer
 	}{in, file}, nil
+}
+
+// interruptible is an input, such as a terminal's, that a reader need not wait for once a context
+// has ended: then Read returns its error.
+type interruptible struct {
+	ctx   context.Context //nolint:containedctx // the program's
+	from  io.Reader
+	once  sync.Once
+	parts *io.PipeReader
+}
+
+// Read implements io.Reader. Nothing is taken from the input before the first call.
+func (in *interruptible) Read(b []byte) (int, error) {
+	in.once.Do(func() {
+		parts, w := io.Pipe()
+		in.parts = parts
+		go func() {
+			_, err := io.Copy(w, in.from)
+			_ = w.CloseWithError(err) // of a pipe: never fails
+		}()
+		context.AfterFunc(in.ctx, func() { _ = w.CloseWithError(in.ctx.Err()) })
+	})
+	return in.parts.Read(b)
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/scoring"
 )
 
 // Exit codes.
@@ -29,8 +31,8 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
 	os.Exit(code)
 }
 
@@ -41,7 +43,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetArgs(args)
-	root.SetIn(stdin)
+	root.SetIn(&interruptible{ctx: ctx, from: stdin})
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
@@ -127,16 +129,20 @@ func report(err error, stderr io.Writer) int {
 
 // hintFor returns the exit code of an error, and how to put it right.
 func hintFor(err error) (code int, hint string) {
+	var policy *scoring.PolicyError
+	if errors.As(err, &policy) {
+		hint = "correct the lines named above; ringfence policy lint FILE checks again"
+	}
 	for _, h := range hints {
 		if errors.Is(err, h.err) {
-			return h.code, h.hint
+			return h.code, cmp.Or(h.hint, hint)
 		}
 	}
 	var bad *usageError
 	if errors.As(err, &bad) {
 		return exitUsage, "see ringfence --help"
 	}
-	return exitFailed, ""
+	return exitFailed, hint
 }
 
 // newHelp replaces cobra's help command, which repeats what was typed.

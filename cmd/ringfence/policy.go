@@ -39,7 +39,7 @@ func newPolicyLint() *cobra.Command {
 		Use: "lint FILE", Short: "report every problem of a policy file", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := readPolicy(args[0]); err != nil {
-				return errors.Join(errNotMet, err)
+				return errors.Join(err, errNotMet)
 			}
 			return nil
 		},
