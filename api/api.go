@@ -18,6 +18,7 @@ import (
 type AssessmentRequest struct {
 	PhoneNumber   string `json:"phone_number,omitempty"`   // as typed; up to 64 bytes
 	DefaultRegion string `json:"default_region,omitempty"` // two letters, for a number without country code
+	PhoneToken    string `json:"phone_token,omitempty"`    // from an earlier answer, in place of the number; what only the number tells is unknown
 	Event         string `json:"event,omitempty"`          // signup, verification, sign_in, checkout, recovery or number_change
 	AccountID     string `json:"account_id,omitempty"`     // up to 256 bytes
 	IP            string `json:"ip,omitempty"`             // IPv4 or IPv6
@@ -42,6 +43,59 @@ type Assessment struct {
 	Policy        Policy             `json:"policy"`
 	Holdout       bool               `json:"holdout"`
 	Degraded      []string           `json:"degraded"` // what a rule needed and nobody gave
+}
+
+// BatchLine is one line of a batch: an AssessmentRequest that may have an
+// idempotency key of its own, 1 to 255 visible ASCII characters.
+type BatchLine struct {
+	AssessmentRequest
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
+}
+
+// BatchAnswer is the answer to one line of a batch. Assessment is set when Status is
+// 200, Problem otherwise.
+type BatchAnswer struct {
+	Line       int         `json:"line"`               // of the request, from 1; blank lines count and have no answer
+	Status     int         `json:"status"`             // as POST /v1/assessments would answer
+	Replayed   bool        `json:"replayed,omitempty"` // its idempotency key was used before: nothing was counted now
+	Assessment *Assessment `json:"assessment,omitempty"`
+	Problem    *Problem    `json:"problem,omitempty"`
+}
+
+// LoggedAssessment is an assessment as it was logged: what was seen and decided
+// then, by the policy of then, and what became of it since.
+type LoggedAssessment struct {
+	AssessmentID  string             `json:"assessment_id"`
+	Event         string             `json:"event"`
+	OccurredAt    string             `json:"occurred_at"` // RFC 3339
+	RecordedAt    string             `json:"recorded_at"` // RFC 3339; later than OccurredAt for what was imported
+	PhoneToken    string             `json:"phone_token,omitempty"`
+	Given         []string           `json:"given"`    // who took part: phone, range, account, ip, network, device
+	Verified      bool               `json:"verified"` // the request said so
+	Linked        bool               `json:"linked"`   // the account was linked to the phone then
+	Decision      string             `json:"decision"`
+	Score         int                `json:"score"`   // 0 to 100
+	Reasons       []Step             `json:"reasons"` // the largest first
+	PublicMessage string             `json:"public_message"`
+	Number        *Number            `json:"number,omitempty"`
+	Signals       map[string]float64 `json:"signals"`
+	Policy        Policy             `json:"policy"`
+	Holdout       bool               `json:"holdout"`
+	Degraded      []string           `json:"degraded"`
+	Outcomes      []LoggedOutcome    `json:"outcomes"`
+}
+
+// Step is one reason of a waterfall.
+type Step struct {
+	Reason
+	Total int `json:"total"` // of the points up to here, not bounded to 0..100 as the score is
+}
+
+// LoggedOutcome is what became of an event.
+type LoggedOutcome struct {
+	Outcome    string `json:"outcome"`
+	Source     string `json:"source,omitempty"`
+	OccurredAt string `json:"occurred_at"` // RFC 3339: when it became known
 }
 
 // Reason is one part of a score.
@@ -88,6 +142,14 @@ type OutcomeAnswer struct {
 	Changed bool `json:"changed"` // false when the event had this outcome already
 	Linked  bool `json:"linked"`  // the account is linked to the phone
 	Stale   bool `json:"stale"`   // the number was released since: no count changed
+}
+
+// OutcomeResult is the answer to one of several outcomes. Outcome is set when Status
+// is 200, Problem otherwise.
+type OutcomeResult struct {
+	Status  int            `json:"status"`
+	Outcome *OutcomeAnswer `json:"outcome,omitempty"`
+	Problem *Problem       `json:"problem,omitempty"`
 }
 
 // PhoneRequest names a phone, and an account where one is needed.
@@ -161,12 +223,26 @@ type ListEntry struct {
 	Entry         string `json:"entry,omitempty"`      // number (the default) or range
 	Reason        string `json:"reason,omitempty"`     // a short code
 	ExpiresAt     string `json:"expires_at,omitempty"` // RFC 3339; "" is never
-	AddedAt       string `json:"added_at,omitempty"`   // in answers only
+	AddedAt       string `json:"added_at,omitempty"`   // RFC 3339; "" is now
 }
 
 // ListAnswer says how many entries were put on a list.
 type ListAnswer struct {
 	Added int `json:"added"`
+}
+
+// ImportAnswer says what became of a stream of entries.
+type ImportAnswer struct {
+	Read    int           `json:"read"`    // lines that were not blank
+	Added   int           `json:"added"`   // entries put on the list, or replaced
+	Refused int           `json:"refused"` // lines that are no entry
+	Lines   []RefusedLine `json:"lines"`   // the first 1,000 of the refused
+}
+
+// RefusedLine says why a line is no entry, never what it held.
+type RefusedLine struct {
+	Line int `json:"line"` // from 1; blank lines count
+	FieldError
 }
 
 // ListPage is a page of a list.

@@ -24,6 +24,7 @@ type Engine struct {
 	cfg     Config
 	live    atomic.Pointer[livePolicy]
 	flights flights
+	past    pastPolicies
 }
 
 // livePolicy is a policy with the version the store knows it by.

@@ -76,6 +76,25 @@ func TypeCode(name string) float64 {
 	return math.NaN()
 }
 
+// RegionName is the inverse of RegionCode, "" for an unknown value.
+func RegionName(code float64) string {
+	switch {
+	case code == 1:
+		return "001"
+	case code >= 'A'*256+'A' && code <= 'Z'*256+'Z':
+		return string([]byte{byte(int(code) / 256), byte(int(code) % 256)}) //nolint:gosec // two letters
+	}
+	return ""
+}
+
+// TypeName is the inverse of TypeCode, "" for an unknown value.
+func TypeName(code float64) string {
+	if code >= 0 && int(code) < len(typeNames) {
+		return typeNames[int(code)]
+	}
+	return ""
+}
+
 // eventCode returns the slot value of an event; outcomes are none.
 func eventCode(name string) float64 {
 	if e, ok := ParseEvent(name); ok && !e.Outcome() {

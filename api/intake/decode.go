@@ -108,6 +108,49 @@ func decode(text []byte, s *shape, into reflect.Value) error {
 	return nil
 }
 
+// Split returns the items of a JSON array, of at most `most`, as they are: what kind of
+// value each is, Decode says. The error is a *NotJSON or Fields.
+func Split(text []byte, most int) ([]json.RawMessage, error) {
+	if at := tooDeep(text); at >= 0 {
+		return nil, &NotJSON{Offset: at, Deep: true}
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	first, err := d.Token()
+	if err != nil {
+		return nil, notJSON(d)
+	}
+	if first != json.Delim('[') {
+		return nil, Fields{{Code: "wrong_type", Hint: "send a JSON array"}}
+	}
+	items := []json.RawMessage{}
+	for d.More() {
+		var item json.RawMessage
+		if err := d.Decode(&item); err != nil {
+			return nil, notJSON(d)
+		}
+		if len(items) == most {
+			return nil, Fields{{Code: "too_many", Hint: fmt.Sprintf("at most %d items", most)}}
+		}
+		items = append(items, item)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, notJSON(d)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, notJSON(d)
+	}
+	return items, nil
+}
+
+// Of returns the fields as those of an item of an array.
+func (f Fields) Of(i int) Fields {
+	all := slices.Clone(f)
+	for n := range all {
+		all[n].Pointer = fmt.Sprintf("/%d%s", i, all[n].Pointer)
+	}
+	return all
+}
+
 // object is a struct that is being filled.
 type object struct {
 	*shape

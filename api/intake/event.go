@@ -18,11 +18,13 @@ import (
 const maxID = 256
 
 // Event checks a request and hashes it. The error is Fields; a number that is
-// not valid is none: such an event is assessed too. The second result says why a given
-// number is not valid, nil where it is.
+// not valid is none: such an event is assessed too. why says why a given
+// number is not valid, nil where it is. Behind a token only the phone is known: no
+// range, and nothing of what a number tells.
 func Event(h *hashing.Hasher, req *api.AssessmentRequest) (ev *engine.Event, number hashing.Number, why, err error) {
 	kind, ip, bad := check(req)
-	if len(bad) > 0 {
+	phone, wrong := token(h, req)
+	if bad = append(bad, wrong...); len(bad) > 0 {
 		return nil, hashing.Number{}, nil, bad
 	}
 	if req.PhoneNumber != "" {
@@ -33,7 +35,26 @@ func Event(h *hashing.Hasher, req *api.AssessmentRequest) (ev *engine.Event, num
 		Given: req.PhoneNumber != "", Valid: number.Given(), Region: number.Region(), Type: number.Type(),
 	}
 	ev.Subjects, ev.Link = h.Subjects(number, req.AccountID, req.DeviceID, ip)
+	if phone.Given() {
+		ev.Subjects[hashing.Phone] = phone
+	}
 	return ev, number, why, nil
+}
+
+// token returns the phone that a token stands for, the zero Subject without one. The
+// block around the number cannot be told from it, nor what the number is.
+func token(h *hashing.Hasher, req *api.AssessmentRequest) (hashing.Subject, Fields) {
+	if req.PhoneToken == "" {
+		return hashing.Subject{}, nil
+	}
+	if req.PhoneNumber != "" {
+		return hashing.Subject{}, Fields{{Pointer: "/phone_token", Code: "unexpected", Hint: "give either phone_number or phone_token"}}
+	}
+	phone, err := h.Token(req.PhoneToken)
+	if err != nil || phone.Kind != hashing.Phone {
+		return hashing.Subject{}, Fields{{Pointer: "/phone_token", Code: "format", Hint: "send it as it came in an answer"}}
+	}
+	return phone, nil
 }
 
 func check(req *api.AssessmentRequest) (kind scoring.Event, ip netip.Addr, bad Fields) {
@@ -57,10 +78,11 @@ func check(req *api.AssessmentRequest) (kind scoring.Event, ip netip.Addr, bad F
 	bad = append(bad, ID("/account_id", req.AccountID)...)
 	bad = append(bad, ID("/device_id", req.DeviceID)...)
 	bad = append(bad, Region(req.DefaultRegion)...)
+	nobody := req.PhoneNumber == "" && req.PhoneToken == ""
 	switch {
-	case req.PhoneNumber == "" && kind == scoring.Verification:
+	case nobody && kind == scoring.Verification:
 		bad = append(bad, api.FieldError{Pointer: "/phone_number", Code: "missing", Hint: "a verification is of a number"})
-	case req.Verified && (req.PhoneNumber == "" || req.AccountID == ""):
+	case req.Verified && (nobody || req.AccountID == ""):
 		bad = append(bad, api.FieldError{Pointer: "/verified", Code: "needs_more", Hint: "give the number and the account that were verified"})
 	}
 	return kind, ip, bad

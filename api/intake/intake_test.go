@@ -84,6 +84,36 @@ func TestEvent(t *testing.T) {
 	}
 }
 
+func TestATokenStandsForItsNumber(t *testing.T) {
+	ring, err := hashing.NewKeyring(rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ring.Domain(hashing.DefaultDomain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := hashing.Parse("+1 202 555 0143", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := h.Phone(n).Token()
+	ev, _, _, err := Event(h, &api.AssessmentRequest{Event: "verification", PhoneToken: token, AccountID: "a", Verified: true})
+	if err != nil || ev.Subjects[hashing.Phone] != h.Phone(n) || ev.Subjects[hashing.Range].Given() || ev.Number.Given || !ev.Claims() {
+		t.Errorf("%+v, %v", ev, err)
+	}
+	for want, req := range map[string]api.AssessmentRequest{
+		"phone_token format":     {Event: "signup", PhoneToken: h.Range(n).Token()},
+		"event missing":          {PhoneToken: "k1.x"},
+		"phone_token unexpected": {Event: "signup", PhoneToken: token, PhoneNumber: "+12025550143"},
+		"ip format (an IPv4 or IPv6 address); phone_token format": {Event: "signup", PhoneToken: "k1.x", IP: "x"},
+	} {
+		if _, _, _, err := Event(h, &req); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 // FuzzDecode holds that no input panics and that no run of planted digits comes back.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"phone_number":"+1 202 555 0143","event":"signup"}`))

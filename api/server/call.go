@@ -50,32 +50,41 @@ func encode(answer any) []byte {
 func call[Req, In any](s *Server, read func(*job, *Req) (In, error), run func(*job, In) (any, error)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		raw, err := body(c)
+		if err == nil {
+			err = serve(s, c, raw, read, run)
+		}
 		if err != nil {
 			s.refuse(c, err)
-			return
 		}
-		j := &job{ctx: c.Request.Context(), path: c.Param("name")}
-		in, err := decode(j, raw, read)
-		if err != nil {
-			s.refuse(c, err)
-			return
-		}
-		answer, replayed, err := s.once(c, raw, j, func() ([]byte, error) {
-			answer, err := run(j, in)
-			if err != nil {
-				return nil, err
-			}
-			return encode(answer), nil
-		})
-		if err != nil {
-			s.refuse(c, err)
-			return
-		}
-		if replayed {
-			c.Header("Idempotency-Replayed", "true")
-		}
-		c.Data(http.StatusOK, "application/json", answer)
 	}
+}
+
+// serve answers a request whose body was read.
+func serve[Req, In any](s *Server, c *gin.Context, raw []byte, read func(*job, *Req) (In, error), run func(*job, In) (any, error)) error {
+	j := &job{ctx: c.Request.Context(), path: c.Param("name")}
+	in, err := decode(j, raw, read)
+	if err != nil {
+		return err
+	}
+	key, err := callKey(c)
+	if err != nil {
+		return err
+	}
+	answer, replayed, err := s.once(j, key, c.FullPath(), raw, func() ([]byte, error) {
+		answer, err := run(j, in)
+		if err != nil {
+			return nil, err
+		}
+		return encode(answer), nil
+	})
+	if err != nil {
+		return err
+	}
+	if replayed {
+		c.Header("Idempotency-Replayed", "true")
+	}
+	c.Data(http.StatusOK, "application/json", answer)
+	return nil
 }
 
 // decode reads a request. The error has every field that is wrong, each once.
@@ -102,18 +111,26 @@ func decode[Req, In any](j *job, raw []byte, read func(*job, *Req) (In, error)) 
 	return in, bad
 }
 
-// once runs a call at most once for its Idempotency-Key, or simply runs it.
-func (s *Server) once(c *gin.Context, raw []byte, j *job, run func() ([]byte, error)) ([]byte, bool, error) {
+// callKey returns the Idempotency-Key of a request, "" without one.
+func callKey(c *gin.Context) (string, error) {
 	keys := c.Request.Header["Idempotency-Key"]
 	if len(keys) == 0 {
+		return "", nil
+	}
+	if len(keys) > 1 || !visible(keys[0]) {
+		return "", refuseKey
+	}
+	return keys[0], nil
+}
+
+// once runs a call at most once for its key, or simply runs it where key is "".
+func (s *Server) once(j *job, key, route string, raw []byte, run func() ([]byte, error)) ([]byte, bool, error) {
+	if key == "" {
 		answer, err := run()
 		return answer, false, err
 	}
-	if len(keys) > 1 || !visible(keys[0]) {
-		return nil, false, refuseKey
-	}
 	h := s.cfg.Hasher
-	return s.cfg.Engine.Idempotent(j.ctx, h.Domain(), h.IdempotencyKey(keys[0]), h.Fingerprint(c.FullPath()+" "+j.path, raw),
+	return s.cfg.Engine.Idempotent(j.ctx, h.Domain(), h.IdempotencyKey(key), h.Fingerprint(route+" "+j.path, raw),
 		func(once *engine.Once) ([]byte, error) {
 			j.once = once
 			return run()

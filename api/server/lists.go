@@ -1,12 +1,14 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
 )
@@ -20,12 +22,34 @@ func (s *Server) lists(c *gin.Context) {
 	c.Data(http.StatusOK, "application/json", encode(api.ListNames{Lists: append([]string{}, names...)}))
 }
 
-func (s *Server) readEntry(j *job, req *api.ListEntry) (e engine.ListEntry, err error) {
-	if !engine.CheckListName(j.path) {
-		return e, refuseRoute
+// addEntries takes one entry, or a stream of them.
+func (s *Server) addEntries(c *gin.Context) {
+	var err error
+	switch {
+	case !engine.CheckListName(c.Param("name")):
+		err = refuseRoute
+	case c.ContentType() == ndjson:
+		err = s.importEntries(c)
+	default:
+		var raw []byte
+		if raw, err = body(c); err == nil {
+			err = serve(s, c, raw, s.readEntry, s.addEntry)
+		}
 	}
+	if err != nil {
+		s.refuse(c, err)
+	}
+}
+
+func (s *Server) addEntry(j *job, e engine.ListEntry) (any, error) {
+	answer := api.ListAnswer{Added: 1}
+	j.remember(func() any { return answer })
+	return answer, s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
+}
+
+func (s *Server) readEntry(j *job, req *api.ListEntry) (e engine.ListEntry, err error) {
 	e = engine.ListEntry{List: j.path, Reason: req.Reason}
-	var bad []api.FieldError
+	var bad intake.Fields
 	var number hashing.Number
 	if e.Subject, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
 		bad = append(bad, explain(err).fields...)
@@ -41,23 +65,99 @@ func (s *Server) readEntry(j *job, req *api.ListEntry) (e engine.ListEntry, err 
 	if !engine.CheckCode(req.Reason) {
 		bad = append(bad, api.FieldError{Pointer: "/reason", Code: "format", Hint: "a short lower-case code"})
 	}
-	if req.ExpiresAt != "" {
-		t, err := time.Parse(time.RFC3339, req.ExpiresAt)
-		if err != nil {
-			bad = append(bad, api.FieldError{Pointer: "/expires_at", Code: "format", Hint: "RFC 3339, such as 2027-01-02T03:04:05Z"})
-		}
-		e.Expires = t.Unix()
-	}
-	if len(bad) > 0 {
-		return e, invalid(bad...)
+	var wrong intake.Fields
+	e.Added, wrong = readTime("/added_at", req.AddedAt)
+	bad = append(bad, wrong...)
+	e.Expires, wrong = readTime("/expires_at", req.ExpiresAt)
+	if bad = append(bad, wrong...); len(bad) > 0 {
+		return e, bad
 	}
 	return e, nil
 }
 
-func (s *Server) addEntry(j *job, e engine.ListEntry) (any, error) {
-	answer := api.ListAnswer{Added: 1}
-	j.remember(func() any { return answer })
-	return answer, s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
+// readTime returns unix seconds, 0 for "".
+func readTime(pointer, text string) (int64, intake.Fields) {
+	if text == "" {
+		return 0, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return 0, intake.Fields{{Pointer: pointer, Code: "format", Hint: "RFC 3339, such as 2027-01-02T03:04:05Z"}}
+	}
+	return t.Unix(), nil
+}
+
+// Bounds of an import.
+const (
+	maxImport  = 1_000_000 // lines
+	maxRefused = 1000      // lines that the answer names
+)
+
+// importEntries puts every line of a stream on a list that is an entry, and says which are
+// not. Lines that come together are committed together. What an import that is cut short
+// took stays; the same lines again replace it.
+func (s *Server) importEntries(c *gin.Context) error {
+	if err := acceptLines(c); err != nil {
+		return err
+	}
+	answer := api.ImportAnswer{Lines: []api.RefusedLine{}}
+	last, err := s.stream(c, maxImport, func(lines []line) error {
+		return s.importLines(c, lines, &answer)
+	})
+	if err != nil {
+		r := *explain(err)
+		r.detail = fmt.Sprintf("the lines up to %d were taken", last-1)
+		return &r
+	}
+	c.Data(http.StatusOK, "application/json", encode(answer))
+	return nil
+}
+
+func (s *Server) importLines(c *gin.Context, lines []line, answer *api.ImportAnswer) error {
+	entries, errs := make([]engine.ListEntry, len(lines)), make([]error, len(lines))
+	spread(len(lines), func(i int) {
+		s.shielded(c.GetString(requestID), &errs[i], func() (err error) {
+			if lines[i].text == nil {
+				return refuseTooLarge
+			}
+			entries[i], err = decode(&job{path: c.Param("name")}, lines[i].text, s.readEntry)
+			return err
+		})
+	})
+	good := entries[:0]
+	for i, err := range errs {
+		if err == nil {
+			good = append(good, entries[i])
+		} else {
+			refuseLine(answer, lines[i].n, err)
+		}
+	}
+	if len(good) > 0 {
+		if err := s.cfg.Engine.PutEntries(c.Request.Context(), good, nil); err != nil {
+			return err
+		}
+	}
+	answer.Read += len(lines)
+	answer.Added += len(good)
+	s.lines.WithLabelValues(entriesRoute, "200").Add(float64(len(good)))
+	s.lines.WithLabelValues(entriesRoute, "422").Add(float64(len(lines) - len(good)))
+	return nil
+}
+
+const entriesRoute = "/v1/lists/:name/entries"
+
+// refuseLine counts a line that is no entry, and names it while there is room.
+func refuseLine(answer *api.ImportAnswer, n int, err error) {
+	answer.Refused++
+	if len(answer.Lines) >= maxRefused {
+		return
+	}
+	r := explain(err)
+	field := api.FieldError{Code: r.code, Hint: r.detail}
+	if len(r.fields) > 0 {
+		field = r.fields[0]
+	}
+	answer.Lines = append(answer.Lines, api.RefusedLine{Line: n, FieldError: field})
 }
 
 // pageSize is how many entries of a list a page has.

@@ -4,39 +4,8 @@ import (
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
-	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
-	"github.com/ringfence/ringfence/scoring"
 )
-
-func (s *Server) readOutcome(_ *job, req *api.OutcomeRequest) (*engine.Outcome, error) {
-	id, err := record.ParseEventID(req.AssessmentID)
-	kind, ok := scoring.ParseEvent(req.Outcome)
-	var bad []api.FieldError
-	if err != nil {
-		bad = append(bad, api.FieldError{Pointer: "/assessment_id", Code: "format", Hint: "send it as it came in the answer"})
-	}
-	if !ok || !kind.Outcome() {
-		bad = append(bad, api.FieldError{Pointer: "/outcome", Code: "unknown_value", Hint: "verified, unverified, abuse or legitimate"})
-	}
-	if !engine.CheckCode(req.Source) {
-		bad = append(bad, api.FieldError{Pointer: "/source", Code: "format", Hint: "a short lower-case code, such as chargeback"})
-	}
-	if len(bad) > 0 {
-		return nil, invalid(bad...)
-	}
-	return &engine.Outcome{Event: id, Kind: kind, Source: req.Source}, nil
-}
-
-func (s *Server) outcome(j *job, o *engine.Outcome) (any, error) {
-	o.Once = j.once
-	answer := func() any { return api.OutcomeAnswer{Changed: o.Changed, Linked: o.Links.Linked, Stale: o.Stale} }
-	j.remember(answer)
-	if err := s.cfg.Engine.RecordOutcome(j.ctx, o); err != nil {
-		return nil, err
-	}
-	return answer(), nil
-}
 
 // phone returns the subject that a number or a token stands for.
 func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.Number, error) {

@@ -25,10 +25,15 @@ func (r *refusal) Error() string { return r.title }
 // Everything that can be refused, and how.
 var (
 	refuseJSON     = &refusal{status: http.StatusBadRequest, code: "bad-json", title: "The body is not JSON"}
-	refuseTooLarge = &refusal{status: http.StatusRequestEntityTooLarge, code: "too-large", title: "The body is larger than 64 KiB"}
+	refuseTimeout  = &refusal{status: http.StatusRequestTimeout, code: "timeout", title: "A line did not come in time"}
+	refuseLines    = &refusal{status: http.StatusRequestEntityTooLarge, code: "too-many-lines", title: "The stream has more lines than this call takes"}
+	refuseDraining = &refusal{status: http.StatusServiceUnavailable, code: "draining", title: "The server is stopping", retry: "1"}
+	refuseTooLarge = &refusal{status: http.StatusRequestEntityTooLarge, code: "too-large", title: "The body, or the line, is larger than 64 KiB"}
 	refuseMedia    = &refusal{status: http.StatusUnsupportedMediaType, code: "media-type", title: "Send application/json"}
+	refuseNotLines = &refusal{status: http.StatusUnsupportedMediaType, code: "media-type", title: "Send application/x-ndjson"}
 	refuseFields   = &refusal{status: http.StatusUnprocessableEntity, code: "invalid", title: "The request is not what this call takes"}
 	refuseKey      = &refusal{status: http.StatusUnprocessableEntity, code: "idempotency-key", title: "Idempotency-Key has to be 1 to 255 visible ASCII characters"}
+	refuseOneKey   = &refusal{status: http.StatusUnprocessableEntity, code: "idempotency-key", title: "A stream has no Idempotency-Key as a whole"}
 	refuseRoute    = &refusal{status: http.StatusNotFound, code: "no-route", title: "There is no such call"}
 	refuseMethod   = &refusal{status: http.StatusMethodNotAllowed, code: "method", title: "This call has another method"}
 	refuseInternal = &refusal{status: http.StatusInternalServerError, code: "internal", title: "Something went wrong here"}

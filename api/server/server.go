@@ -63,6 +63,11 @@ type Server struct {
 	underWay atomic.Int64 // requests that are being answered
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	lines    *prometheus.CounterVec
+
+	// Tests are less patient.
+	lineTimeout time.Duration // for a line of a stream to come
+	maxBatch    int           // lines
 }
 
 // New returns a server that does not listen yet.
@@ -71,7 +76,12 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("server: Config needs an Engine, a Hasher and a Log")
 	}
 	s := &Server{
-		cfg: cfg,
+		cfg:         cfg,
+		lineTimeout: readTimeout,
+		maxBatch:    maxBatch,
+		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ringfence_stream_lines_total", Help: "Lines of NDJSON answered, by route and status.",
+		}, []string{"route", "status"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_http_requests_total", Help: "Requests answered, by route and status.",
 		}, []string{"route", "status"}),
@@ -84,7 +94,7 @@ func New(cfg Config) (*Server, error) {
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(underWay, s.requests, s.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(underWay, s.requests, s.seconds, s.lines, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64
@@ -116,14 +126,16 @@ type route struct {
 func (s *Server) routes() []route {
 	return []route{
 		{http.MethodPost, "/v1/assessments", call(s, s.readAssess, s.assess)},
-		{http.MethodPost, "/v1/outcomes", call(s, s.readOutcome, s.outcome)},
+		{http.MethodPost, batchRoute, s.batch},
+		{http.MethodGet, "/v1/assessments/:id", s.logged},
+		{http.MethodPost, "/v1/outcomes", s.outcomes},
 		{http.MethodPost, "/v1/links/check", call(s, s.readLink, s.checkLink)},
 		{http.MethodPost, "/v1/links/unlink", call(s, s.readLink, s.unlink)},
 		{http.MethodPost, "/v1/numbers/lookup", call(s, s.readPhone, s.lookup)},
 		{http.MethodPost, "/v1/numbers/release", call(s, s.readPhone, s.release)},
 		{http.MethodGet, "/v1/lists", s.lists},
 		{http.MethodGet, "/v1/lists/:name/entries", s.listEntries},
-		{http.MethodPost, "/v1/lists/:name/entries", call(s, s.readEntry, s.addEntry)},
+		{http.MethodPost, entriesRoute, s.addEntries},
 		{http.MethodDelete, "/v1/lists/:name/entries", s.removeEntry},
 	}
 }
@@ -212,14 +224,19 @@ func callers() []string {
 // refuse answers with a problem.
 func (s *Server) refuse(c *gin.Context, err error) {
 	r := explain(err)
-	if r == refuseInternal || r == refuseStore {
-		s.cfg.Log.Error("request failed", "request_id", c.GetString(requestID), "problem", r.code)
-	}
+	s.noteFailure(c.GetString(requestID), r)
 	if r.retry != "" {
 		c.Header("Retry-After", r.retry)
 	}
 	c.Header("Content-Type", "application/problem+json")
 	c.AbortWithStatusJSON(r.status, r.problem(c.GetString(requestID)))
+}
+
+// noteFailure logs what is no fault of the caller's.
+func (s *Server) noteFailure(id string, r *refusal) {
+	if r.code == refuseInternal.code || r.code == refuseStore.code {
+		s.cfg.Log.Error("request failed", "request_id", id, "problem", r.code)
+	}
 }
 
 // body reads a request's body within its bound.

@@ -138,6 +138,8 @@ func (in *Input) jsonRows(b *bufio.Reader, fn func(int, *row, error) error) erro
 			bad = &problem{"too_long", "longer than 64 KiB"}
 		case bad == nil && r.Record != nil:
 			bad = intake.Fields{{Pointer: "/record", Code: "unknown_field", Hint: "everything in a replay is counted"}}
+		case bad == nil && r.PhoneToken != "":
+			bad = intake.Fields{{Pointer: "/phone_token", Code: "unknown_field", Hint: "a replay has pseudonyms of its own: give the number"}}
 		case bad == nil:
 			bad = in.fill(&r)
 		}

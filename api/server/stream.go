@@ -1,0 +1,176 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Bounds of a stream of lines. What was read and is not worked on yet never takes more
+// than chunkBytes and one line.
+const (
+	maxLine    = maxBody
+	chunkBytes = 1 << 20
+	chunkLines = 256
+)
+
+// line is one line of NDJSON.
+type line struct {
+	n    int    // from 1
+	text []byte // without space around it; nil for one that is too long
+}
+
+// inbox is where one goroutine puts the lines it reads, and another takes all there
+// are: so work comes in as large pieces as the client sends it, and a client
+// who waits for every answer gets it.
+type inbox struct {
+	mu    sync.Mutex
+	moved sync.Cond // lines, end or closed changed
+	lines []line    // guarded by mu
+	bytes int       // of lines; guarded by mu
+	end   error     // why no more lines come; guarded by mu
+	shut  bool      // nobody takes any more; guarded by mu
+}
+
+func newInbox() *inbox {
+	b := new(inbox)
+	b.moved.L = &b.mu
+	return b
+}
+
+// put waits for room, and reports false when nobody takes the line any more.
+func (b *inbox) put(l line) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !b.shut && (len(b.lines) >= chunkLines || b.bytes >= chunkBytes) {
+		b.moved.Wait()
+	}
+	if b.shut {
+		return false
+	}
+	b.lines, b.bytes = append(b.lines, l), b.bytes+len(l.text)
+	b.moved.Signal()
+	return true
+}
+
+// finish says that no more lines come.
+func (b *inbox) finish(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end = why
+	b.moved.Signal()
+}
+
+// take waits for lines and returns all there are, or why no more come.
+func (b *inbox) take() ([]line, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.lines) == 0 && b.end == nil {
+		b.moved.Wait()
+	}
+	lines := b.lines
+	b.lines, b.bytes = nil, 0
+	b.moved.Signal()
+	if len(lines) > 0 {
+		return lines, nil
+	}
+	return nil, b.end
+}
+
+// close lets put return. It reports whether lines may still be coming.
+func (b *inbox) close() (more bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	b.moved.Signal()
+	return b.end == nil
+}
+
+// stream hands the lines of a request to work, those that are there at a time, until
+// they end: nil, or a refusal, or an error of the connection or of work.
+// last is the number of the line behind the last one that was handed on.
+func (s *Server) stream(c *gin.Context, most int, work func([]line) error) (last int, err error) {
+	b := newInbox()
+	control := http.NewResponseController(c.Writer)
+	var reading sync.WaitGroup
+	reading.Go(func() { b.finish(s.readLines(c.Request.Body, control, most, b)) })
+	defer func() {
+		if b.close() {
+			_ = control.SetReadDeadline(time.Unix(1, 0)) // ends a read under way
+		}
+		reading.Wait()
+	}()
+	last = 1
+	for {
+		lines, err := b.take()
+		switch {
+		case errors.Is(err, io.EOF):
+			return last, nil
+		case err != nil:
+			return last, err
+		case s.draining.Load():
+			return last, refuseDraining
+		}
+		if err := work(lines); err != nil {
+			return last, err
+		}
+		last = lines[len(lines)-1].n + 1
+	}
+}
+
+// readLines puts every line that is not blank into a box. Each has to be there within the
+// time a request has to be read.
+func (s *Server) readLines(body io.Reader, control *http.ResponseController, most int, b *inbox) error {
+	r := bufio.NewReaderSize(body, maxLine)
+	for n := 1; ; n++ {
+		_ = control.SetReadDeadline(time.Now().Add(s.lineTimeout)) // a body in memory has none
+		text, err := r.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = r.ReadSlice('\n')
+		}
+		if last := errors.Is(err, io.EOF) && (long || len(text) > 0); err != nil && !last {
+			return endOfLines(err)
+		}
+		text = bytes.TrimSpace(text)
+		switch {
+		case n > most && (len(text) > 0 || long):
+			return refuseLines
+		case long:
+			text = nil
+		case len(text) == 0:
+			continue
+		}
+		if !b.put(line{n, bytes.Clone(text)}) {
+			return io.EOF
+		}
+	}
+}
+
+// endOfLines says why a body ends.
+func endOfLines(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return refuseTimeout
+	}
+	return err
+}
+
+// acceptLines checks the head of a request that is a stream.
+func acceptLines(c *gin.Context) error {
+	if c.ContentType() != ndjson {
+		return refuseNotLines
+	}
+	if len(c.Request.Header["Idempotency-Key"]) > 0 {
+		return refuseOneKey
+	}
+	return nil
+}
+
+const ndjson = "application/x-ndjson"

@@ -1,0 +1,238 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringfence/ringfence/api"
+)
+
+// lines sends NDJSON and returns the lines of the answer.
+func lines[Answer any](t testing.TB, s *Server, path, body string) []Answer {
+	t.Helper()
+	w := do(t, s, "POST", path, body, nil, "Content-Type", ndjson)
+	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != ndjson {
+		t.Fatalf("status %d, %s: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
+	}
+	var all []Answer
+	for text := range bytes.Lines(w.Body.Bytes()) {
+		var a Answer
+		if err := json.Unmarshal(text, &a); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// TestBatchAnswersEveryLineInOrder mixes good and broken lines: each good one of a number
+// counts behind the one above it, whatever is worked on side by side.
+func TestBatchAnswersEveryLineInOrder(t *testing.T) {
+	s, _ := newTestServer(t)
+	var in strings.Builder
+	const n = 3000
+	for i := range n {
+		switch i % 5 {
+		case 4:
+			in.WriteString([]string{`{"event":`, `{"event":"x","ip":"y"}`, strings.Repeat("x", 80<<10), `[1]`}[i/5%4] + "\n")
+		default:
+			fmt.Fprintf(&in, `{"phone_number":"+1202555%04d","event":"sign_in","account_id":"u%d"}`+"\r\n", 100+i%4, i)
+		}
+	}
+	answers := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", in.String())
+	if len(answers) != n {
+		t.Fatalf("%d answers", len(answers))
+	}
+	seen := map[string]string{}
+	for i, a := range answers {
+		if a.Line != i+1 {
+			t.Fatalf("answer %d is to line %d", i, a.Line)
+		}
+		if want := []int{400, 422, 413, 422}[i/5%4]; i%5 == 4 && (a.Status != want || a.Problem.Status != want || a.Assessment != nil) {
+			t.Fatalf("line %d: status %d, want %d", a.Line, a.Status, want)
+		} else if i%5 == 4 {
+			continue
+		}
+		if a.Status != 200 || a.Problem != nil || a.Assessment.AssessmentID <= seen[a.Assessment.PhoneToken] {
+			t.Fatalf("line %d: status %d, id %v behind %s", a.Line, a.Status, a.Assessment, seen[a.Assessment.PhoneToken])
+		}
+		seen[a.Assessment.PhoneToken] = a.Assessment.AssessmentID
+	}
+	var p api.Profile
+	do(t, s, "POST", "/v1/numbers/lookup", `{"phone_number":"+12025550100"}`, &p)
+	if len(seen) != 4 || p.Velocity[0].Total != n/5 {
+		t.Errorf("%d numbers, one was counted %d times", len(seen), p.Velocity[0].Total)
+	}
+}
+
+func TestBatchLinesCountOncePerKey(t *testing.T) {
+	s, _ := newTestServer(t)
+	keyed := `{"phone_number":"+12025550143","event":"signup","idempotency_key":"k1"}`
+	in := keyed + "\n\n" + keyed + "\n" + strings.Replace(keyed, "signup", "sign_in", 1) + "\n" + strings.Replace(keyed, "k1", "a b", 1)
+	answers := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", in)
+	if len(answers) != 4 || answers[1].Line != 3 || !answers[1].Replayed || answers[0].Replayed ||
+		answers[1].Assessment.AssessmentID != answers[0].Assessment.AssessmentID ||
+		answers[2].Status != 422 || answers[2].Problem.Type != api.ProblemType("key-reused") || answers[3].Problem.Errors[0].Pointer != "/idempotency_key" {
+		t.Errorf("%+v", answers)
+	}
+}
+
+func TestBatchPeeksAndTakesTokens(t *testing.T) {
+	s, _ := newTestServer(t)
+	first := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", signup)[0]
+	in := `{"event":"signup","record":false,"phone_token":"` + first.Assessment.PhoneToken + `"}`
+	a := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", in)[0].Assessment
+	if a.AssessmentID != "" || a.PhoneToken != first.Assessment.PhoneToken || a.Signals["signups_1h"] != 2 || a.Number != nil {
+		t.Errorf("%+v", a)
+	}
+	if !strings.Contains(strings.Join(a.Degraded, " "), "range_sent_1h") {
+		t.Errorf("the range of a token is known: %v", a.Degraded)
+	}
+}
+
+func TestBatchIsRefusedAsAWhole(t *testing.T) {
+	s, _ := newTestServer(t)
+	for _, c := range []struct {
+		status int
+		header []string
+	}{
+		{415, []string{"Content-Type", "application/json"}},
+		{422, []string{"Content-Type", ndjson, "Idempotency-Key", "k"}},
+	} {
+		if w := do(t, s, "POST", "/v1/assessments/batch", signup, nil, c.header...); w.Code != c.status {
+			t.Errorf("%v: status %d", c.header, w.Code)
+		}
+	}
+	if got := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", "\n \n"); got != nil {
+		t.Errorf("answers to blank lines: %v", got)
+	}
+}
+
+func TestBatchEndsBehindItsBound(t *testing.T) {
+	s, _ := newTestServer(t)
+	s.maxBatch = 1000
+	answers := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", strings.Repeat("x\n", s.maxBatch+2))
+	last := answers[len(answers)-1]
+	if len(answers) != s.maxBatch+1 || last.Line != s.maxBatch+1 || last.Status != 413 || last.Problem.Type != api.ProblemType("too-many-lines") {
+		t.Errorf("%d answers, the last %+v", len(answers), last)
+	}
+	if answers := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", strings.Repeat("x\n", s.maxBatch)+"\n"); len(answers) != s.maxBatch {
+		t.Errorf("%d answers to as many lines as there may be", len(answers))
+	}
+}
+
+// duplex sends lines as they are written, and reads answers as they come.
+func duplex(t *testing.T, s *Server) (send func(string), receive func() api.BatchAnswer, end func()) {
+	t.Helper()
+	h := httptest.NewServer(s.Handler())
+	t.Cleanup(h.Close)
+	reader, writer := io.Pipe()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/v1/assessments/batch", reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", ndjson)
+	w, err := h.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Body.Close() })
+	in := bufio.NewReader(w.Body)
+	send = func(text string) {
+		if _, err := io.WriteString(writer, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive = func() (a api.BatchAnswer) {
+		text, err := in.ReadBytes('\n')
+		if err != nil || json.Unmarshal(text, &a) != nil {
+			t.Fatalf("no answer: %v, %s", err, text)
+		}
+		return a
+	}
+	return send, receive, func() {
+		_ = writer.Close()
+		if _, err := in.ReadByte(); err != io.EOF { //nolint:errorlint // a reader's end
+			t.Errorf("behind the end: %v", err)
+		}
+	}
+}
+
+// TestBatchAnswersWhileItIsSent waits for every answer before the next line goes out.
+func TestBatchAnswersWhileItIsSent(t *testing.T) {
+	s, _ := newTestServer(t)
+	send, receive, end := duplex(t, s)
+	for i := range 20 {
+		send(signup + "\n")
+		if a := receive(); a.Line != i+1 || a.Assessment.Signals["signups_1h"] != float64(i+1) {
+			t.Fatalf("line %d: %+v", i+1, a)
+		}
+	}
+	end()
+}
+
+func TestBatchDoesNotWaitForEver(t *testing.T) {
+	s, _ := newTestServer(t)
+	s.lineTimeout = 50 * time.Millisecond
+	send, receive, end := duplex(t, s)
+	send(signup + "\n" + signup[:10])
+	if a := receive(); a.Status != 200 {
+		t.Errorf("%+v", a)
+	}
+	if a := receive(); a.Line != 2 || a.Status != 408 {
+		t.Errorf("half a line: %+v", a)
+	}
+	end()
+}
+
+func TestBatchEndsWhenTheServerStops(t *testing.T) {
+	s, _ := newTestServer(t)
+	send, receive, end := duplex(t, s)
+	send(signup + "\n")
+	receive()
+	s.draining.Store(true)
+	send(signup + "\n")
+	if a := receive(); a.Line != 2 || a.Status != 503 || a.Problem.Type != api.ProblemType("draining") {
+		t.Errorf("%+v", a)
+	}
+	end()
+}
+
+// TestInboxIsBounded puts lines that nobody takes.
+func TestInboxIsBounded(t *testing.T) {
+	for _, size := range []int{1, maxLine} {
+		b := newInbox()
+		done := make(chan int)
+		go func() {
+			n := 0
+			for b.put(line{n + 1, make([]byte, size)}) {
+				n++
+			}
+			done <- n
+		}()
+		taken, err := b.take()
+		if err != nil || len(taken) == 0 {
+			t.Fatal(len(taken), err)
+		}
+		most := min(chunkLines, chunkBytes/size)
+		for held := 0; held < most; { // it fills up again
+			b.mu.Lock()
+			held = len(b.lines)
+			b.mu.Unlock()
+		}
+		if !b.close() {
+			t.Error("no more lines are coming")
+		}
+		if n := <-done; n > len(taken)+most {
+			t.Errorf("%d lines of %d bytes were taken in, %d are held", n, size, most)
+		}
+	}
+}
