@@ -52,7 +52,7 @@ func TestLoggedAssessments(t *testing.T) {
 			t.Errorf("%d: outcomes %v", i, l.Outcomes)
 		}
 	}
-	for _, id := range []string{"00000000000000000000000000", "x", "batch"} {
+	for _, id := range []string{"00000000000000000000000000", "x", "+12025550143"} {
 		if w := do(t, s, "GET", "/v1/assessments/"+id, "", nil); w.Code != 404 {
 			t.Errorf("%s: status %d", id, w.Code)
 		}
@@ -104,7 +104,7 @@ func TestSeveralOutcomes(t *testing.T) {
 	for _, e := range refused.Errors {
 		pointers = append(pointers, e.Pointer+" "+e.Code)
 	}
-	if w.Code != 422 || strings.Join(pointers, ", ") != "/1 unknown_field, /2 wrong_type" {
+	if w.Code != 422 || strings.Join(pointers, ", ") != "/1 unknown_field, /1/assessment_id format, /1/outcome unknown_value, /2 wrong_type, /3/assessment_id format" {
 		t.Errorf("status %d, %s", w.Code, strings.Join(pointers, ", "))
 	}
 	w = do(t, s, "POST", "/v1/outcomes", "["+item(a.AssessmentID, "legitimate")+","+item("z", "x")+"]", &refused)

@@ -73,7 +73,8 @@ func newTestServer(t testing.TB) (*Server, *lockedBuffer) {
 	return s, log
 }
 
-// do sends a request and reads the answer into out, if it is not nil.
+// do sends a request, holds it and the answer against the description, and reads the
+// answer into out, if it is not nil.
 func do(t testing.TB, s *Server, method, path, body string, out any, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
@@ -83,6 +84,7 @@ func do(t testing.TB, s *Server, method, path, body string, out any, header ...s
 	}
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)
+	check(t, r, body, w)
 	if out != nil {
 		if err := json.Unmarshal(w.Body.Bytes(), out); err != nil {
 			t.Fatalf("%s %s: status %d, answer is not JSON", method, path, w.Code)

@@ -26,6 +26,7 @@ var owners = map[string]string{
 	"github.com/spf13/cobra": "cmd/ringfence", "github.com/spf13/pflag": "cmd/ringfence",
 	"github.com/guptarohit/asciigraph": "cmd/ringfence",
 	"github.com/schollz/progressbar":   "cmd/ringfence", "golang.org/x/term": "cmd/ringfence",
+	"github.com/pb33f/":  "api/server", // in tests only
 	"pgregory.net/rapid": "engine/storetest",
 }
 
