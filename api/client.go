@@ -68,6 +68,23 @@ func (c *Client) Outcome(ctx context.Context, req OutcomeRequest, opts ...Option
 	return send[OutcomeAnswer](ctx, c, http.MethodPost, "/v1/outcomes", &req, opts)
 }
 
+// Outcomes says what became of up to 500 events. All are checked before any is recorded; then each
+// is recorded by itself, those of one assessment in order, and has a result by
+// itself, in the same order: see OutcomeResult.Err.
+func (c *Client) Outcomes(ctx context.Context, reqs []OutcomeRequest, opts ...Option) ([]OutcomeResult, error) {
+	answer, err := send[[]OutcomeResult](ctx, c, http.MethodPost, "/v1/outcomes", append([]OutcomeRequest{}, reqs...), opts)
+	if err != nil {
+		return nil, err
+	}
+	return *answer, nil
+}
+
+// Assessment returns an assessment as it was logged, with its reasons and what became of
+// it. ErrUnknownAssessment for an id that is not in the log. It DOES NOT count.
+func (c *Client) Assessment(ctx context.Context, id string) (*LoggedAssessment, error) {
+	return send[LoggedAssessment](ctx, c, http.MethodGet, "/v1/assessments/"+url.PathEscape(id), nil, nil)
+}
+
 // CheckLink says how an account stands to a number. It DOES NOT count.
 func (c *Client) CheckLink(ctx context.Context, req PhoneRequest) (*LinkAnswer, error) {
 	return send[LinkAnswer](ctx, c, http.MethodPost, "/v1/links/check", &req, nil)
@@ -144,7 +161,8 @@ func entries(list string) string { return "/v1/lists/" + url.PathEscape(list) + 
 type request struct {
 	method, path string
 	body         []byte
-	key          string
+	kind         string // of the body
+	key          string // "" for none
 }
 
 // send makes a call, as often as it takes, and reads its answer.
@@ -155,44 +173,57 @@ func send[Answer any](ctx context.Context, c *Client, method, path string, body 
 		if r.body, err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("ringfence: cannot encode the request: %w", err)
 		}
-		r.key = rand.Text()
+		r.kind, r.key = "application/json", rand.Text()
 	}
 	for _, o := range opts {
 		o(r)
 	}
+	return answerOf[Answer](ctx, c, r)
+}
+
+// answerOf sends a request, as often as it takes, and reads its answer.
+func answerOf[Answer any](ctx context.Context, c *Client, r *request) (*Answer, error) {
 	text, err := c.try(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	answer := new(Answer)
 	if err := json.Unmarshal(text, answer); err != nil {
-		return nil, errors.New("ringfence: the answer is not what this call returns; is this the address of a ringfence server?")
+		return nil, errNotOurs
 	}
 	return answer, nil
 }
 
 // try sends a request until it is answered, refused for good, or sent often enough.
 func (c *Client) try(ctx context.Context, r *request) ([]byte, error) {
-	attempts := c.Attempts
-	if attempts == 0 {
-		attempts = defaultAttempts
-	}
 	bound := firstWait
 	for attempt := 1; ; attempt++ {
 		text, err := c.once(ctx, r)
-		if err == nil || attempt >= attempts || ctx.Err() != nil || !again(err) {
+		if err == nil || attempt >= c.attempts() || ctx.Err() != nil || !again(err) {
 			return text, err
 		}
-		pause := mathrand.N(bound) //nolint:gosec // spreads load, hides nothing
-		var e *Error
-		if errors.As(err, &e) {
-			pause = max(pause, min(e.RetryAfter, 10*longestWait))
-		}
-		bound = min(2*bound, longestWait)
-		if c.pause(ctx, pause) != nil {
+		if c.backOff(ctx, err, bound) != nil {
 			return nil, err
 		}
+		bound = min(2*bound, longestWait)
 	}
+}
+
+func (c *Client) attempts() int {
+	if c.Attempts == 0 {
+		return defaultAttempts
+	}
+	return c.Attempts
+}
+
+// backOff waits a random time up to a bound, or for as long as the server asked.
+func (c *Client) backOff(ctx context.Context, err error, bound time.Duration) error {
+	pause := mathrand.N(bound) //nolint:gosec // spreads load, hides nothing
+	var e *Error
+	if errors.As(err, &e) {
+		pause = max(pause, min(e.RetryAfter, 10*longestWait))
+	}
+	return c.pause(ctx, pause)
 }
 
 // again reports whether a request may get another answer later.
@@ -224,19 +255,17 @@ func (c *Client) pause(ctx context.Context, d time.Duration) error {
 
 // once sends a request and reads what is answered.
 func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, r.method, strings.TrimSuffix(c.BaseURL, "/")+r.path, bytes.NewReader(r.body))
+	req, err := http.NewRequestWithContext(ctx, r.method, c.url(r.path), bytes.NewReader(r.body))
 	if err != nil {
 		return nil, fmt.Errorf("ringfence: %w", err)
 	}
 	if r.body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", r.kind)
+	}
+	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
-	sender := c.HTTP
-	if sender == nil {
-		sender = defaultHTTP
-	}
-	res, err := sender.Do(req)
+	res, err := c.sender().Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ringfence: %w", err)
 	}
@@ -249,6 +278,15 @@ func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
 		return nil, refused(res, text)
 	}
 	return text, nil
+}
+
+func (c *Client) url(path string) string { return strings.TrimSuffix(c.BaseURL, "/") + path }
+
+func (c *Client) sender() *http.Client {
+	if c.HTTP == nil {
+		return defaultHTTP
+	}
+	return c.HTTP
 }
 
 // refused makes an error of an answer that is no success.

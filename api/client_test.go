@@ -20,8 +20,13 @@ type scripted struct {
 	steps []http.HandlerFunc
 	waits []time.Duration
 
-	mu   sync.Mutex // guards what handlers see
-	keys []string
+	streams bool // handlers read the body
+	bodies  bool // and keep it
+
+	mu    sync.Mutex // guards what handlers see
+	keys  []string
+	lines []BatchLine
+	sent  []string
 }
 
 // saw returns the keys of all attempts so far.
@@ -43,7 +48,14 @@ func script(t *testing.T, steps ...http.HandlerFunc) (*Client, *scripted) {
 	t.Helper()
 	s := &scripted{steps: steps}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
+		if !s.streams {
+			body, _ := io.ReadAll(r.Body)
+			if s.bodies {
+				s.mu.Lock()
+				s.sent = append(s.sent, string(body))
+				s.mu.Unlock()
+			}
+		}
 		s.next(r.Header.Get("Idempotency-Key"))(w, r)
 	}))
 	t.Cleanup(s.Close)
@@ -56,6 +68,8 @@ func script(t *testing.T, steps ...http.HandlerFunc) (*Client, *scripted) {
 
 func answer(status int, body string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).EnableFullDuplex() // as a server that takes streams does
 		for i := 0; i+1 < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
 		}
@@ -64,7 +78,13 @@ func answer(status int, body string, header ...string) http.HandlerFunc {
 	}
 }
 
-func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+// hangUp breaks the connection. A handler that panics would wait for the rest of the body.
+func hangUp(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		_ = conn.Close()
+	}
+}
 
 const store = `{"type":"urn:ringfence:problem:store","title":"The store cannot answer","status":503,"request_id":"r"}`
 

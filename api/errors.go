@@ -44,12 +44,35 @@ func (e *Error) Is(target error) bool {
 
 func problem(code string) error { return &Error{Problem: Problem{Type: ProblemType(code)}} }
 
-// What a server may answer besides success. Not all of its problems have a
-// name here.
+// Err returns the problem of a line as an *Error, nil for one that has an assessment.
+func (a *BatchAnswer) Err() error { return errorOf(a.Problem) }
+
+// Err returns the problem of an outcome as an *Error, nil for one that was recorded.
+func (r *OutcomeResult) Err() error { return errorOf(r.Problem) }
+
+func errorOf(p *Problem) error {
+	if p == nil {
+		return nil
+	}
+	return &Error{Problem: *p}
+}
+
+// What a server answers besides success.
 var (
 	ErrInvalid           = problem("invalid")            // fields are wrong: see Problem.Errors
 	ErrUnknownAssessment = problem("unknown-assessment") // the id is not in the log
-	ErrKeyReused         = problem("key-reused")         // the Idempotency-Key came with another request before
+	ErrIdempotencyKey    = problem("idempotency-key")    // the key is not usable
+	ErrKeyReused         = problem("key-reused")         // the key came with another request before
 	ErrInFlight          = problem("in-flight")          // a request with the same key is under way
+	ErrTooManyLists      = problem("too-many-lists")     // there is no room for another list
+	ErrBadJSON           = problem("bad-json")           // the body is not JSON
+	ErrTooLarge          = problem("too-large")          // the body or the line is larger than 64 KiB
+	ErrTooManyLines      = problem("too-many-lines")     // in a stream
+	ErrTimeout           = problem("timeout")            // a line of a stream did not come in time
+	ErrMediaType         = problem("media-type")         // the body is of another type than the call takes
+	ErrNoRoute           = problem("no-route")           // there is no such call
+	ErrMethod            = problem("method")             // the call has another method
 	ErrStore             = problem("store")              // the server cannot read or write at the moment
+	ErrDraining          = problem("draining")           // the server is stopping
+	ErrInternal          = problem("internal")           // a fault of the server
 )

@@ -22,12 +22,14 @@ const maxBatch = 100_000
 // batch answers every line of a stream as an assessment, in order. Lines are
 // worked on side by side, but those of one number one after the other.
 func (s *Server) batch(c *gin.Context) {
+	control := http.NewResponseController(c.Writer)
+	// Otherwise the first answer ends the reading, and a refusal waits for lines that wait for it. HTTP/2 always can.
+	_ = control.EnableFullDuplex()
+	c.Header("Connection", "close") // what is left of a stream that ends early must not be taken for another request
 	if err := acceptLines(c); err != nil {
 		s.refuse(c, err)
 		return
 	}
-	control := http.NewResponseController(c.Writer)
-	_ = control.EnableFullDuplex() // else the first answer ends the reading; HTTP/2 always can
 	c.Header("Content-Type", ndjson)
 	c.Status(http.StatusOK)
 	c.Writer.Flush() // so that a client may wait for the head before it sends lines

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -160,7 +161,7 @@ func duplex(t *testing.T, s *Server) (send func(string), receive func() api.Batc
 	}
 	return send, receive, func() {
 		_ = writer.Close()
-		if _, err := in.ReadByte(); err != io.EOF { //nolint:errorlint // a reader's end
+		if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
 			t.Errorf("behind the end: %v", err)
 		}
 	}
