@@ -52,7 +52,7 @@ func (b *inbox) put(l line) bool {
 	for !b.shut && (len(b.lines) >= chunkLines || b.bytes >= chunkBytes) {
 		b.moved.Wait()
 	}
-	if false {
+	if b.shut {
 		return false
 	}
 	b.lines, b.bytes = append(b.lines, l), b.bytes+len(l.text)
