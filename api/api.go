@@ -42,7 +42,7 @@ type Assessment struct {
 	FirstSeen     string             `json:"first_seen,omitempty"` // RFC 3339
 	Policy        Policy             `json:"policy"`
 	Holdout       bool               `json:"holdout"`
-	Degraded      []string           `json:"degraded"` // what a rule needed and nobody gave
+	Degraded      []string           `json:"degraded"` // what a rule needed and nobody gave; store.unavailable when the store could not be asked
 }
 
 // BatchLine is one line of a batch: an AssessmentRequest that may have an

@@ -53,5 +53,11 @@ func (e *Engine) SetPolicy(ctx context.Context, p *scoring.Policy) error {
 	return nil
 }
 
+// InForce returns the policy that judges events at the moment, and its version.
+func (e *Engine) InForce() (*scoring.Policy, uint32) {
+	live := e.live.Load()
+	return live.Policy, live.version
+}
+
 // Now returns the time by the engine's clock in unix seconds.
 func (e *Engine) Now() int64 { return e.cfg.Now().Unix() }

@@ -1,7 +1,11 @@
 package server
 
 import (
+	"math"
+	"slices"
 	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
@@ -23,7 +27,7 @@ func (s *Server) readAssess(_ *job, req *api.AssessmentRequest) (in assessing, e
 }
 
 func (s *Server) assess(j *job, in assessing) (any, error) {
-	answer := assessment{new(engine.Assessment), in.number}
+	answer := assessment{new(engine.Assessment), in.number, false}
 	if in.peek {
 		return answer, s.cfg.Engine.Peek(j.ctx, in.ev, answer.Assessment)
 	}
@@ -31,6 +35,70 @@ func (s *Server) assess(j *job, in assessing) (any, error) {
 	j.remember(func() any { return answer })
 	return answer, s.cfg.Engine.Assess(j.ctx, in.ev, answer.Assessment)
 }
+
+// assessments answers one request.
+func (s *Server) assessments(c *gin.Context) {
+	raw, err := body(c)
+	if err == nil {
+		err = s.assessBody(c, raw)
+	}
+	if err != nil {
+		s.refuse(c, err)
+	}
+}
+
+func (s *Server) assessBody(c *gin.Context, raw []byte) error {
+	j := &job{ctx: c.Request.Context()}
+	in, err := decode(j, raw, s.readAssess)
+	if err != nil {
+		return err
+	}
+	key, err := callKey(c)
+	if err != nil {
+		return err
+	}
+	answer, replayed, err := s.assessOnce(j, c.GetString(requestID), key, c.FullPath(), raw, in)
+	if err != nil {
+		return err
+	}
+	respond(c, answer, replayed)
+	return nil
+}
+
+// assessOnce assesses an event that was read, at most once for its key. Where the store cannot
+// be asked, the answer is what Config.OnError says.
+func (s *Server) assessOnce(j *job, id, key, route string, raw []byte, in assessing) (answer []byte, replayed bool, err error) {
+	answer, replayed, err = s.once(j, key, route, raw, func() ([]byte, error) {
+		answer, err := s.assess(j, in)
+		if err != nil {
+			return nil, err
+		}
+		return encode(answer), nil
+	})
+	if err == nil || s.cfg.OnError == 0 || j.ctx.Err() != nil {
+		return answer, replayed, err
+	}
+	r := explain(err)
+	if r != refuseStore && r != refuseInternal {
+		return nil, false, err
+	}
+	s.noteFailure(id, r)
+	s.unasked.Inc()
+	return encode(s.instead(in)), false, nil
+}
+
+// instead is the answer to an event without the store: what the request tells by itself.
+func (s *Server) instead(in assessing) assessment {
+	a := &engine.Assessment{Phone: in.ev.Subjects[hashing.Phone], Number: in.ev.Number}
+	a.Policy, a.Version = s.cfg.Engine.InForce()
+	a.Values = slices.Repeat([]float64{math.NaN()}, a.Policy.Slots())
+	a.Decision, a.Degraded = s.cfg.OnError, []string{storeDegraded}
+	return assessment{a, in.number, true}
+}
+
+// storeDegraded is what degraded names when the store could not be asked. No signal has a dot
+// in its name.
+const storeDegraded = "store.unavailable"
 
 func wireAccounts(l engine.Links, most int) api.Accounts {
 	out := api.Accounts{Verified: l.Count, Linked: l.Linked}

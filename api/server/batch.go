@@ -30,6 +30,7 @@ func (s *Server) batch(c *gin.Context) {
 		s.refuse(c, err)
 		return
 	}
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	c.Header("Content-Type", ndjson)
 	c.Status(http.StatusOK)
 	c.Writer.Flush() // so that a client may wait for the head before it sends lines
@@ -82,7 +83,7 @@ func (s *Server) assessLines(ctx context.Context, id string, lines []line) [][]b
 		var text []byte
 		replayed := false
 		s.shielded(id, &e.err, func() (err error) {
-			text, replayed, err = s.assessEntry(ctx, e)
+			text, replayed, err = s.assessOnce(&job{ctx: ctx}, id, e.in.key, batchRoute, e.text, e.in.assessing)
 			return err
 		})
 		answers[i] = s.answerLine(id, e, text, replayed)
@@ -129,18 +130,6 @@ func (s *Server) readLine(j *job, req *api.BatchLine) (in lineIn, err error) {
 		bad = append(bad, explain(err).fields...)
 	}
 	return in, bad
-}
-
-// assessEntry returns an assessment as JSON.
-func (s *Server) assessEntry(ctx context.Context, e *entry) (text []byte, replayed bool, err error) {
-	j := &job{ctx: ctx}
-	return s.once(j, e.in.key, batchRoute, e.text, func() ([]byte, error) {
-		answer, err := s.assess(j, e.in.assessing)
-		if err != nil {
-			return nil, err
-		}
-		return encode(answer), nil
-	})
 }
 
 func (s *Server) answerLine(id string, e *entry, assessment []byte, replayed bool) []byte {

@@ -80,11 +80,16 @@ func serve[Req, In any](s *Server, c *gin.Context, raw []byte, read func(*job, *
 	if err != nil {
 		return err
 	}
+	respond(c, answer, replayed)
+	return nil
+}
+
+// respond sends an answer. replayed is one of an earlier request with the same key.
+func respond(c *gin.Context, answer []byte, replayed bool) {
 	if replayed {
 		c.Header("Idempotency-Replayed", "true")
 	}
 	c.Data(http.StatusOK, "application/json", answer)
-	return nil
 }
 
 // decode reads a request. The error has every field that is wrong, each once.

@@ -25,7 +25,8 @@ func (r *refusal) Error() string { return r.title }
 // Everything that can be refused, and how.
 var (
 	refuseJSON     = &refusal{status: http.StatusBadRequest, code: "bad-json", title: "The body is not JSON"}
-	refuseTimeout  = &refusal{status: http.StatusRequestTimeout, code: "timeout", title: "A line did not come in time"}
+	refuseCut      = &refusal{status: http.StatusBadRequest, code: "bad-json", title: "The body ends early"}
+	refuseTimeout  = &refusal{status: http.StatusRequestTimeout, code: "timeout", title: "The body, or the next line, did not come in time"}
 	refuseLines    = &refusal{status: http.StatusRequestEntityTooLarge, code: "too-many-lines", title: "The stream has more lines than this call takes"}
 	refuseDraining = &refusal{status: http.StatusServiceUnavailable, code: "draining", title: "The server is stopping", retry: "1"}
 	refuseTooLarge = &refusal{status: http.StatusRequestEntityTooLarge, code: "too-large", title: "The body, or the line, is larger than 64 KiB"}

@@ -14,7 +14,8 @@ import (
 // as long for it, which is most of what an answer costs. A test holds both equal.
 type assessment struct {
 	*engine.Assessment
-	number hashing.Number
+	number  hashing.Number
+	unasked bool // the store was not: there is nothing to tell of accounts
 }
 
 func (a assessment) appendJSON(b []byte) []byte {
@@ -31,7 +32,7 @@ func (a assessment) appendJSON(b []byte) []byte {
 	b = appendText(b, `"public_message":`, scoring.PublicMessage(a.Decision))
 	b = a.appendNumber(b)
 	b = a.appendSignals(append(b, `"signals":{`...))
-	if a.Phone.Given() {
+	if a.Phone.Given() && !a.unasked {
 		b = a.appendAccounts(b)
 	}
 	if a.FirstSeen != 0 {

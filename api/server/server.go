@@ -27,6 +27,7 @@ import (
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
 )
 
 // Limits of a request.
@@ -46,6 +47,11 @@ type Config struct {
 	Hasher *hashing.Hasher
 	Log    *slog.Logger // access log (at level info), failures and panics; nothing in it identifies anybody
 
+	// OnError is what an assessment decides when the store cannot be asked: Allow or
+	// Challenge. Its answer has no id, and degraded names store.unavailable; the event may or may not
+	// have been counted. 0 refuses such assessments with 503, as all other calls are.
+	OnError scoring.Decision
+
 	// LateEvents returns how many events were too old for any window, for the
 	// metrics. It may be nil.
 	LateEvents func() uint64
@@ -64,6 +70,7 @@ type Server struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
+	unasked  prometheus.Counter
 
 	// Tests are less patient.
 	lineTimeout time.Duration // for a line of a stream to come
@@ -75,6 +82,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Engine == nil || cfg.Hasher == nil || cfg.Log == nil {
 		return nil, errors.New("server: Config needs an Engine, a Hasher and a Log")
 	}
+	switch cfg.OnError {
+	case 0, scoring.Allow, scoring.Challenge:
+	default:
+		return nil, errors.New("server: OnError is Allow, Challenge or 0")
+	}
 	s := &Server{
 		cfg:         cfg,
 		lineTimeout: readTimeout,
@@ -82,6 +94,9 @@ func New(cfg Config) (*Server, error) {
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_stream_lines_total", Help: "Lines of NDJSON answered, by route and status.",
 		}, []string{"route", "status"}),
+		unasked: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ringfence_on_error_assessments_total", Help: "Assessments decided without the store, since it could not be asked.",
+		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_http_requests_total", Help: "Requests answered, by route and status.",
 		}, []string{"route", "status"}),
@@ -94,7 +109,7 @@ func New(cfg Config) (*Server, error) {
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(underWay, s.requests, s.seconds, s.lines, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(underWay, s.requests, s.seconds, s.lines, s.unasked, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64
@@ -125,7 +140,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	return []route{
-		{http.MethodPost, "/v1/assessments", call(s, s.readAssess, s.assess)},
+		{http.MethodPost, "/v1/assessments", s.assessments},
 		{http.MethodPost, batchRoute, s.batch},
 		{http.MethodGet, "/v1/assessments/:id", s.logged},
 		{http.MethodPost, "/v1/outcomes", s.outcomes},
@@ -246,7 +261,7 @@ func body(c *gin.Context) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(c.Request.Body, maxBody+1))
 	if err != nil {
-		return nil, refuseJSON
+		return nil, unread(err)
 	}
 	if len(b) > maxBody {
 		return nil, refuseTooLarge

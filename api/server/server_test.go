@@ -48,6 +48,12 @@ func (l *lockedBuffer) String() string {
 // newTestServer returns a server on a store in memory, and its log.
 func newTestServer(t testing.TB) (*Server, *lockedBuffer) {
 	t.Helper()
+	s, log, _ := newServerOf(t)
+	return s, log
+}
+
+func newServerOf(t testing.TB) (*Server, *lockedBuffer, *pebblestore.Store) {
+	t.Helper()
 	ring, err := hashing.NewKeyring(rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +76,7 @@ func newTestServer(t testing.TB) (*Server, *lockedBuffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, log
+	return s, log, store
 }
 
 // do sends a request, holds it and the answer against the description, and reads the

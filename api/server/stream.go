@@ -60,6 +60,16 @@ func (b *inbox) put(l line) bool {
 	return true
 }
 
+// arm sets the time by which the next line has to be there, unless nobody takes it: then
+// the end of reading, which close brought about, stays.
+func (b *inbox) arm(set func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.shut {
+		set()
+	}
+}
+
 // finish says that no more lines come.
 func (b *inbox) finish(why error) {
 	b.mu.Lock()
@@ -94,7 +104,7 @@ func (b *inbox) close() (more bool) {
 }
 
 // stream hands the lines of a request to work, those that are there at a time, until
-// they end: nil, or a refusal, or an error of the connection or of work.
+// they end: nil, or a refusal, or an error of work.
 // last is the number of the line behind the last one that was handed on.
 func (s *Server) stream(c *gin.Context, most int, work func([]line) error) (last int, err error) {
 	b := newInbox()
@@ -106,6 +116,7 @@ func (s *Server) stream(c *gin.Context, most int, work func([]line) error) (last
 			_ = control.SetReadDeadline(time.Unix(1, 0)) // ends a read under way
 		}
 		reading.Wait()
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // that of the request has long passed
 	}()
 	last = 1
 	for {
@@ -130,14 +141,14 @@ func (s *Server) stream(c *gin.Context, most int, work func([]line) error) (last
 func (s *Server) readLines(body io.Reader, control *http.ResponseController, most int, b *inbox) error {
 	r := bufio.NewReaderSize(body, maxLine)
 	for n := 1; ; n++ {
-		_ = control.SetReadDeadline(time.Now().Add(s.lineTimeout)) // a body in memory has none
+		b.arm(func() { _ = control.SetReadDeadline(time.Now().Add(s.lineTimeout)) }) // a body in memory has none
 		text, err := r.ReadSlice('\n')
 		long := errors.Is(err, bufio.ErrBufferFull)
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = r.ReadSlice('\n')
 		}
 		if last := errors.Is(err, io.EOF) && (long || len(text) > 0); err != nil && !last {
-			return endOfLines(err)
+			return unread(err)
 		}
 		text = bytes.TrimSpace(text)
 		switch {
@@ -154,12 +165,15 @@ func (s *Server) readLines(body io.Reader, control *http.ResponseController, mos
 	}
 }
 
-// endOfLines says why a body ends.
-func endOfLines(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+// unread says why a body cannot be read on.
+func unread(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuseTimeout
 	}
-	return err
+	return refuseCut
 }
 
 // acceptLines checks the head of a request that is a stream.

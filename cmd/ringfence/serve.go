@@ -15,15 +15,17 @@ import (
 	"github.com/ringfence/ringfence/api/server"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
 )
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	dataFlags
-	addr   string
-	init   bool
-	policy string
-	quiet  bool
+	addr    string
+	init    bool
+	policy  string
+	onError string
+	quiet   bool
 }
 
 func newServe() *cobra.Command {
@@ -36,14 +38,22 @@ func newServe() *cobra.Command {
 	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
 	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
+	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
 	return cmd
 }
+
+// onErrors are the values of --on-error.
+var onErrors = map[string]scoring.Decision{"deny": 0, "allow": scoring.Allow, "challenge": scoring.Challenge}
 
 // serve runs until ctx ends and everything under way is answered.
 func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if !loopback(f.addr) {
 		return errors.New("only loopback addresses are served for now, since callers have no keys yet; put a proxy that knows your callers in front")
+	}
+	onError, ok := onErrors[f.onError]
+	if !ok {
+		return usage("--on-error is deny, allow or challenge")
 	}
 	policy, err := readPolicy(f.policy)
 	if err != nil {
@@ -64,7 +74,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return err
 	}
 	hashing.Warm()
-	s, err := server.New(server.Config{Engine: e, Hasher: hasher, Log: log, LateEvents: store.LateEvents, Stalls: store.Stalls})
+	s, err := server.New(server.Config{Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls})
 	if err != nil {
 		return err
 	}
