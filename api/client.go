@@ -36,8 +36,8 @@ type Client struct {
 	wait func(context.Context, time.Duration) error // nil is sleep
 }
 
-// Waits between attempts: a random share of a bound that doubles, as long as the
-// server does not ask for more.
+// Waits between attempts: what the server asks for, and besides a random share of a bound that
+// doubles, so that clients who were refused together do not come back together.
 const (
 	firstWait       = 100 * time.Millisecond
 	longestWait     = 2 * time.Second
@@ -216,12 +216,12 @@ func (c *Client) attempts() int {
 	return c.Attempts
 }
 
-// backOff waits a random time up to a bound, or for as long as the server asked.
+// backOff waits for as long as the server asked, and a random time up to a bound.
 func (c *Client) backOff(ctx context.Context, err error, bound time.Duration) error {
 	pause := mathrand.N(bound) //nolint:gosec // spreads load, hides nothing
 	var e *Error
 	if errors.As(err, &e) {
-		pause = max(pause, min(e.RetryAfter, 10*longestWait))
+		pause += min(e.RetryAfter, 10*longestWait)
 	}
 	return c.pause(ctx, pause)
 }
@@ -233,7 +233,7 @@ func again(err error) bool {
 		return true // no answer
 	}
 	switch e.Status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
 	return errors.Is(err, ErrInFlight)

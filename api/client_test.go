@@ -99,7 +99,7 @@ func TestClientSendsAgainWithTheSameKey(t *testing.T) {
 			t.Errorf("keys differ: %q", s.saw())
 		}
 	}
-	if s.waits[0] > firstWait || s.waits[1] != 3*time.Second || s.waits[2] > 4*firstWait {
+	if s.waits[0] > firstWait || s.waits[1] < 3*time.Second || s.waits[1] > 3*time.Second+2*firstWait || s.waits[2] > 4*firstWait {
 		t.Errorf("waits: %v", s.waits)
 	}
 	_, _ = c.Assess(t.Context(), AssessmentRequest{Event: "signup"}, IdempotencyKey("mine"))

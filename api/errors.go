@@ -68,7 +68,7 @@ var (
 	ErrBadJSON           = problem("bad-json")           // the body is not JSON
 	ErrTooLarge          = problem("too-large")          // the body or the line is larger than 64 KiB
 	ErrTooManyLines      = problem("too-many-lines")     // in a stream
-	ErrTimeout           = problem("timeout")            // a line of a stream did not come in time
+	ErrTimeout           = problem("timeout")            // the body, or the next line of a stream, did not come in time
 	ErrMediaType         = problem("media-type")         // the body is of another type than the call takes
 	ErrNoRoute           = problem("no-route")           // there is no such call
 	ErrMethod            = problem("method")             // the call has another method

@@ -48,6 +48,7 @@ func (c *Client) AssessBatch(ctx context.Context, lines iter.Seq2[BatchLine, err
 var (
 	errStopped = errors.New("nobody wants more answers")
 	errNoMore  = errors.New("there are no more lines")
+	errEarly   = errors.New("ringfence: the answer ends early")
 	errGoOn    = errors.New("the lines go on in another request")
 )
 
@@ -80,9 +81,14 @@ func (b *batch) run(ctx context.Context) error {
 			return b.source
 		case errors.Is(err, errStopped), errors.Is(err, errNotOurs), ctx.Err() != nil:
 			return err
-		case errors.Is(err, errGoOn), errors.Is(err, ErrTimeout): // the lines paused: nobody's fault
+		case errors.Is(err, errGoOn) && b.answered > before:
 			continue
-		case attempts >= b.client.attempts() || !again(err):
+		case errors.Is(err, ErrTimeout): // the lines paused: nobody's fault
+			attempts, bound = 0, firstWait
+		case errors.Is(err, errGoOn): // and yet it answered nothing
+			err = errEarly
+		}
+		if attempts >= b.client.attempts() || !again(err) {
 			return err
 		}
 		if b.client.backOff(ctx, err, bound) != nil {
@@ -176,7 +182,7 @@ func (b *batch) end() error {
 	defer b.mu.Unlock()
 	switch {
 	case len(b.waiting) > 0:
-		return errors.New("ringfence: the answer ends early")
+		return errEarly
 	case b.ended:
 		return nil
 	}
@@ -275,12 +281,14 @@ func (c *Client) stream(ctx context.Context, path string, body io.Reader) (*http
 
 const ndjson = "application/x-ndjson"
 
-// importSize is how much of an import goes into one request, in bytes.
-const importSize = 1 << 20
+const (
+	importSize  = 1 << 20 // bytes of one request of an import
+	mostRefused = 1000    // lines that an answer names
+)
 
 // ImportEntries puts entries on a list, or replaces them. It sends them some thousand
 // at a time, each such request again if need be: after an error, those before it are on
-// the list. Lines that are refused are in the answer by their place among all entries, from 1.
+// the list. The first 1,000 lines that are refused are in the answer by their place among all entries, from 1.
 func (c *Client) ImportEntries(ctx context.Context, list string, lines iter.Seq2[ListEntry, error]) (*ImportAnswer, error) {
 	all := new(ImportAnswer)
 	var body bytes.Buffer
@@ -297,7 +305,9 @@ func (c *Client) ImportEntries(ctx context.Context, list string, lines iter.Seq2
 		all.Read, all.Added, all.Refused = all.Read+a.Read, all.Added+a.Added, all.Refused+a.Refused
 		for _, l := range a.Lines {
 			l.Line += sent
-			all.Lines = append(all.Lines, l)
+			if len(all.Lines) < mostRefused {
+				all.Lines = append(all.Lines, l)
+			}
 		}
 		sent += n
 		body.Reset()

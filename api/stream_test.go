@@ -114,6 +114,7 @@ func TestBatchGivesUp(t *testing.T) {
 		{"its lines", func(s *scripted) http.HandlerFunc { return s.answers(1<<30, nil) }, broken, mine, 5, 1},
 		{"refused", func(*scripted) http.HandlerFunc { return answer(415, `{"type":"urn:ringfence:problem:media-type"}`) }, events(5), ErrMediaType, 0, 1},
 		{"down", func(*scripted) http.HandlerFunc { return answer(503, store) }, events(5), ErrStore, 0, 4},
+		{"says nothing", func(*scripted) http.HandlerFunc { return answer(200, "") }, events(5), errEarly, 0, 4},
 		{"somebody else", func(*scripted) http.HandlerFunc { return answer(200, "<html>\n") }, events(5), errNotOurs, 0, 1},
 		{"out of step", func(s *scripted) http.HandlerFunc { return s.answers(0, problemLine("invalid", 422)) }, events(5), nil, 1, 4},
 	} {
