@@ -230,7 +230,7 @@ func (c *Client) backOff(ctx context.Context, err error, bound time.Duration) er
 func again(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
-		return true // no answer
+		return !errors.Is(err, errAddress) // no answer
 	}
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -257,7 +257,7 @@ func (c *Client) pause(ctx context.Context, d time.Duration) error {
 func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.url(r.path), bytes.NewReader(r.body))
 	if err != nil {
-		return nil, fmt.Errorf("ringfence: %w", err)
+		return nil, errAddress
 	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", r.kind)
@@ -267,7 +267,7 @@ func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
 	}
 	res, err := c.sender().Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ringfence: %w", err)
+		return nil, unanswered(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(res.Body, longestAnswer))
@@ -278,6 +278,18 @@ func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
 		return nil, refused(res, text)
 	}
 	return text, nil
+}
+
+var errAddress = errors.New("ringfence: BaseURL is not the address of a server")
+
+// unanswered says why there is no answer, without the path that was asked for: whoever mistakes
+// a number for an id must not find it in a log.
+func unanswered(err error) error {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		err = asked.Err
+	}
+	return fmt.Errorf("ringfence: no answer: %w", err)
 }
 
 func (c *Client) url(path string) string { return strings.TrimSuffix(c.BaseURL, "/") + path }

@@ -139,6 +139,22 @@ func TestErrorSaysWhichFields(t *testing.T) {
 	}
 }
 
+// TestErrorsDoNotNameTheirPaths mistakes a number for an id, a list and a token.
+func TestErrorsDoNotNameTheirPaths(t *testing.T) {
+	const planted = "2025550143"
+	down, _ := script(t, hangUp)
+	for _, c := range []*Client{down, {BaseURL: "http://[", wait: func(context.Context, time.Duration) error { t.Error("asked again"); return nil }}} {
+		_, one := c.Assessment(t.Context(), planted)
+		_, two := c.AddEntry(t.Context(), planted, ListEntry{})
+		_, three := c.RemoveEntry(t.Context(), "watch", planted)
+		for _, err := range []error{one, two, three} {
+			if err == nil || strings.Contains(err.Error(), planted) {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+}
+
 func TestClientStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	client, s := script(t, func(http.ResponseWriter, *http.Request) { cancel(); panic(http.ErrAbortHandler) })

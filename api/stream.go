@@ -259,14 +259,14 @@ func (b *batch) encodeNext() ([]byte, error) {
 func (c *Client) stream(ctx context.Context, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(path), body)
 	if err != nil {
-		return nil, fmt.Errorf("ringfence: %w", err)
+		return nil, errAddress
 	}
 	req.Header.Set("Content-Type", ndjson)
 	sender := *c.sender()
 	sender.Timeout = 0
 	res, err := sender.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ringfence: %w", err)
+		return nil, unanswered(err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res, nil
