@@ -7,6 +7,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -55,6 +56,9 @@ type Config struct {
 	// LateEvents returns how many events were too old for any window, for the
 	// metrics. It may be nil.
 	LateEvents func() uint64
+
+	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
+	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
 
 	// Stalls returns how many calls had to wait until the store had written what lay in
 	// memory, for the metrics. It may be nil.
@@ -191,26 +195,42 @@ func (s *Server) observe(c *gin.Context) {
 	c.Header("X-Request-Id", c.GetString(requestID))
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Header("Cache-Control", "no-store")
+	path := cmp.Or(c.FullPath(), "unmatched")
+	end := s.trace(c, path)
 	defer func() {
 		if recover() != nil {
 			s.cfg.Log.Error("a handler panicked", "request_id", c.GetString(requestID), "at", callers())
 			s.refuse(c, refuseInternal)
-		}
-		path := c.FullPath()
-		if path == "" {
-			path = "unmatched"
 		}
 		took := time.Since(began)
 		status := c.Writer.Status()
 		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
 		s.seconds.WithLabelValues(path).Observe(took.Seconds())
 		s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
-			"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID))
+			"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+		end(status)
 	}()
 	c.Next()
 }
 
-const requestID = "request_id"
+const (
+	requestID   = "request_id"
+	traceparent = "traceparent"
+)
+
+// trace begins the span of a request, and returns what ends it.
+func (s *Server) trace(c *gin.Context, route string) (end func(status int)) {
+	if s.cfg.Trace == nil {
+		return func(int) {}
+	}
+	parent := c.GetHeader(traceparent)
+	if traceIDOf(parent) == "" {
+		parent = ""
+	}
+	ctx, end := s.cfg.Trace(c.Request.Context(), parent, methodName(c.Request.Method), route)
+	c.Request = c.Request.WithContext(ctx)
+	return end
+}
 
 // methodName keeps what a caller made up out of the log.
 func methodName(m string) string {

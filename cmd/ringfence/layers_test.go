@@ -13,7 +13,7 @@ var layers = map[string]int{
 	"hashing": 0, "scoring": 0, "engine/window": 0, "api": 0,
 	"engine/record": 1, "bench/traffic": 1, "engine": 2,
 	"scoring/backtest": 3, "engine/pebblestore": 3, "engine/storetest": 3, "api/intake": 3,
-	"api/server": 4, "cmd/ringfence/replay": 4,
+	"api/server": 4, "cmd/ringfence/replay": 4, "cmd/ringfence/tracing": 0,
 	"api/apitest": 5, "cmd/ringfence": 5, "bench": 5, "bench/gate": 5,
 }
 
@@ -26,8 +26,9 @@ var owners = map[string]string{
 	"github.com/spf13/cobra": "cmd/ringfence", "github.com/spf13/pflag": "cmd/ringfence",
 	"github.com/guptarohit/asciigraph": "cmd/ringfence",
 	"github.com/schollz/progressbar":   "cmd/ringfence", "golang.org/x/term": "cmd/ringfence",
-	"github.com/pb33f/":  "api/server", // in tests only
-	"pgregory.net/rapid": "engine/storetest",
+	"go.opentelemetry.io/": "cmd/ringfence/tracing",
+	"github.com/pb33f/":    "api/server", // in tests only
+	"pgregory.net/rapid":   "engine/storetest",
 }
 
 func TestLayers(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringfence/ringfence/api/server"
+	"github.com/ringfence/ringfence/cmd/ringfence/tracing"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
@@ -26,6 +27,7 @@ type serveFlags struct {
 	policy  string
 	onError string
 	quiet   bool
+	otlp    string
 }
 
 func newServe() *cobra.Command {
@@ -40,6 +42,7 @@ func newServe() *cobra.Command {
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
 	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
+	cmd.Flags().StringVar(&f.otlp, "otlp-endpoint", "", "address of an OpenTelemetry collector, such as http://127.0.0.1:4318 (default: spans are not made)")
 	return cmd
 }
 
@@ -74,7 +77,20 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return err
 	}
 	hashing.Warm()
-	s, err := server.New(server.Config{Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls})
+	cfg := server.Config{Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls}
+	if f.otlp != "" {
+		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
+		if startErr != nil {
+			return startErr
+		}
+		cfg.Trace = tracer.Span
+		defer func() {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_ = tracer.Close(last) // says itself in the log what could not be sent
+		}()
+	}
+	s, err := server.New(cfg)
 	if err != nil {
 		return err
 	}
