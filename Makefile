@@ -1,6 +1,7 @@
-.PHONY: build run test race vet lint bench bench-run bench-gate bench-baseline demo fuzz
+.PHONY: tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline demo fuzz
 
 GOLANGCI := 2.15.0
+ACTIONLINT := v1.7.12
 TOOLS := $(CURDIR)/.tools
 HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./bench
 
@@ -23,6 +24,15 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI)
 $(TOOLS)/golangci-lint-$(GOLANGCI):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI)
 	mv $(TOOLS)/golangci-lint $@
+
+# What tests use besides Go: Prometheus and its promtool, from the distribution. Without them those tests are skipped.
+tools:
+	command -v promtool || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus)
+
+# What is packaged, against the schemas of those who read it: a module of its own, and a linter for workflows.
+check-packages:
+	cd cmd/ringfence/packaging/check && go vet ./... && go test ./...
+	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT) -shellcheck= -pyflakes= $(wildcard .github/workflows/*.yml)
 
 # bin/ringfence
 build:

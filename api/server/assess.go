@@ -33,7 +33,11 @@ func (s *Server) assess(j *job, in assessing) (any, error) {
 	}
 	in.ev.Once = j.once
 	j.remember(func() any { return answer })
-	return answer, s.cfg.Engine.Assess(j.ctx, in.ev, answer.Assessment)
+	if err := s.cfg.Engine.Assess(j.ctx, in.ev, answer.Assessment); err != nil {
+		return nil, err
+	}
+	s.assessed.WithLabelValues(in.ev.Kind.String(), answer.Decision.String()).Inc()
+	return answer, nil
 }
 
 // assessments answers one request.

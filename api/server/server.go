@@ -75,6 +75,7 @@ type Server struct {
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
 	unasked  prometheus.Counter
+	assessed *prometheus.CounterVec
 
 	// Tests are less patient.
 	lineTimeout time.Duration // for a line of a stream to come
@@ -98,6 +99,9 @@ func New(cfg Config) (*Server, error) {
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_stream_lines_total", Help: "Lines of NDJSON answered, by route and status.",
 		}, []string{"route", "status"}),
+		assessed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ringfence_assessments_total", Help: "Assessments counted, by event and decision.",
+		}, []string{"event", "decision"}),
 		unasked: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ringfence_on_error_assessments_total", Help: "Assessments decided without the store, since it could not be asked.",
 		}),
@@ -113,7 +117,7 @@ func New(cfg Config) (*Server, error) {
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(underWay, s.requests, s.seconds, s.lines, s.unasked, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64
