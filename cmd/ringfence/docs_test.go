@@ -66,7 +66,7 @@ func (p *docPage) wrap() {
 	p.t.Helper()
 	script := "#!/bin/sh\ncase \"$1\" in assess|outcome|doctor) set -- \"$@\" --server \"$RINGFENCE_URL\";; esac\n" +
 		"RINGFENCE_TEST_MAIN=1 exec \"$RINGFENCE_PROGRAM\" \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(p.dir, "ringfence"), []byte(script), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(p.dir, "ringfence"), []byte(script), 0o755); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -114,7 +114,7 @@ func (p *docPage) file(f fence, name string) string {
 
 func (p *docPage) exec(f fence, program string, args ...string) {
 	p.t.Helper()
-	cmd := exec.CommandContext(p.t.Context(), program, args...) //nolint:gosec // our own pages
+	cmd := exec.CommandContext(p.t.Context(), program, args...)
 	if program != "go" {                                        // which has to find the module
 		cmd.Dir = p.dir
 	}
