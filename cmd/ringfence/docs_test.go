@@ -115,7 +115,7 @@ func (p *docPage) file(f fence, name string) string {
 func (p *docPage) exec(f fence, program string, args ...string) {
 	p.t.Helper()
 	cmd := exec.CommandContext(p.t.Context(), program, args...)
-	if program != "go" {                                        // which has to find the module
+	if program != "go" { // which has to find the module
 		cmd.Dir = p.dir
 	}
 	cmd.Env = append(os.Environ(), "PATH="+p.dir+":"+os.Getenv("PATH"), "RINGFENCE_PROGRAM="+os.Args[0])
