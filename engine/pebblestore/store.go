@@ -166,6 +166,7 @@ func (o Options) withDefaults() Options {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
+	o.FS = markerFS{o.FS}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
