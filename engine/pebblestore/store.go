@@ -258,6 +258,7 @@ func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		WALMinSyncInterval:          s.syncInterval,
 		Logger:                      pebbleLog{s},
+		EventListener:               (&background{s: s}).listener(),
 		DisableWAL:                  s.opts.volatile,
 	}
 	for i := range o.Levels {
