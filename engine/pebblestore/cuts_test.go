@@ -76,6 +76,13 @@ func (p *places) add(name string) {
 	p.mu.Unlock()
 }
 
+func (p *places) log(t *testing.T) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(p.seen)) {
+		t.Logf("%5d: %s", p.seen[name], name)
+	}
+}
+
 // TestPowerCuts cuts the power of one busy store after the other at a random operation,
 // keeps a random share of
 // what was not synced, opens what is left, and holds it against what was acknowledged before. What it finds then
@@ -100,9 +107,7 @@ func TestPowerCuts(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(where.seen)) {
-		t.Logf("%5d cuts: %s", where.seen[name], name)
-	}
+	where.log(t)
 	t.Logf("%d cuts: 0 acknowledged lost, 0 torn, 0 failed to open", n)
 }
 

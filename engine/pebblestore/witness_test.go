@@ -33,8 +33,8 @@ func rounds(little, ci, long int) int {
 // says afterwards whether a store holds that, once, and whole.
 type witness struct {
 	limit int
-	onAck func(what byte, id engine.EventID, phone int) // called before the writer goes on; may be nil
-	halt  atomic.Bool                                   // ask the writers to stop
+	told  func(note byte, of []byte) // called with every note before its writer goes on; may be nil
+	halt  atomic.Bool                // asks the writers to stop
 
 	mu     sync.Mutex
 	keys   []hashing.Digest // idempotency keys of every event that was tried
@@ -121,9 +121,7 @@ func (w *witness) event(s *Store, random *rand.Rand) error {
 	ev.Once = &engine.Once{Expires: witnessTime + 1, Render: func() []byte { return d.ID[:] }}
 	binary.BigEndian.PutUint64(ev.Once.Key[:], random.Uint64())
 	binary.BigEndian.PutUint64(ev.Once.Key[8:], random.Uint64())
-	w.mu.Lock()
-	w.keys = append(w.keys, ev.Once.Key)
-	w.mu.Unlock()
+	w.note(noteKey, ev.Once.Key[:])
 	err := s.Assess(context.Background(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
 		d.Verdict, d.Claim, d.MaxLinks = scoring.Allow, ev.Claims(), w.limit
 	})
@@ -133,7 +131,7 @@ func (w *witness) event(s *Store, random *rand.Rand) error {
 	if d.Links.Count > w.limit {
 		return fmt.Errorf("WRONG: %d links where %d may be", d.Links.Count, w.limit)
 	}
-	w.acknowledge('e', d.ID, 0)
+	w.note(noteEvent, d.ID[:])
 	return nil
 }
 
@@ -152,40 +150,46 @@ func (w *witness) label(s *Store, random *rand.Rand) error {
 		return fmt.Errorf("WRONG: an acknowledged event is unknown")
 	}
 	if err == nil {
-		w.acknowledge('l', id, 0)
+		w.note(noteLabel, id[:])
 	}
 	return err
 }
 
 func (w *witness) release(s *Store, phone int) error {
-	w.mu.Lock()
-	w.tried = append(w.tried, phone)
-	w.mu.Unlock()
-	if w.onAck != nil {
-		w.onAck('t', engine.EventID{}, phone)
-	}
+	w.note(noteTried, []byte{byte(phone)})
 	err := s.Release(context.Background(), &engine.Release{Domain: 1, Phone: witnessSubject(hashing.Phone, phone), Now: witnessTime})
 	if err == nil {
-		w.acknowledge('r', engine.EventID{}, phone)
+		w.note(noteFreed, []byte{byte(phone)})
 	}
 	return err
 }
 
-func (w *witness) acknowledge(what byte, id engine.EventID, phone int) {
+// What a witness notes.
+const (
+	noteKey   = 'k' // an event is tried with this idempotency key
+	noteTried = 't' // a release of this phone is tried
+	noteEvent = 'e' // an event was acknowledged
+	noteLabel = 'l' // an outcome of this event was
+	noteFreed = 'f' // a release of this phone was
+)
+
+func (w *witness) note(what byte, of []byte) {
 	w.mu.Lock()
 	switch what {
-	case 'e':
-		w.events = append(w.events, id)
-	case 'l':
-		w.labels = append(w.labels, id)
-	case 'r':
-		w.freed = append(w.freed, phone)
-	case 't':
-		w.tried = append(w.tried, phone)
+	case noteKey:
+		w.keys = append(w.keys, hashing.Digest(of))
+	case noteTried:
+		w.tried = append(w.tried, int(of[0]))
+	case noteEvent:
+		w.events = append(w.events, engine.EventID(of))
+	case noteLabel:
+		w.labels = append(w.labels, engine.EventID(of))
+	case noteFreed:
+		w.freed = append(w.freed, int(of[0]))
 	}
 	w.mu.Unlock()
-	if w.onAck != nil {
-		w.onAck(what, id, phone)
+	if w.told != nil {
+		w.told(what, of)
 	}
 }
 
