@@ -28,6 +28,7 @@ func (b *background) listener() *pebble.EventListener {
 func (b *background) ended(err error) {
 	if err == nil {
 		b.failed.Store(0)
+		b.s.guard.nudge()
 	}
 }
 

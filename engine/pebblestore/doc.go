@@ -38,6 +38,14 @@
 //     of the last change made again: the log goes on behind it.
 //   - The range of records sees no write but tables, or each of them would force out the memtable.
 //
+// # What damage shows
+//
+// Tables have checksums, and Pebble stops the process on one that does not match. Of the log and of its manifest Pebble takes the
+// first line that does not match for the end, as a power cut leaves it. So the log is sealed behind every change
+// within a moment, and a file named guard holds the checksum of the manifest: Open returns
+// engine.ErrCorrupt, and has touched nothing, when something durable cannot be read. What cannot be told from a power cut is damage
+// to the last moment of the log before a crash.
+//
 // # Layout, format 2
 //
 // The first byte of a key names the table. Integers are big-endian.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
@@ -55,16 +56,28 @@ func newFlusher(s *Store) *flusher {
 	return &flusher{s: s, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), moved: make(chan struct{})}
 }
 
-// run flushes whenever it is woken, until quit.
+// run flushes whenever it is woken, and seals the log and guards the manifest, until quit.
 func (f *flusher) run() {
 	defer close(f.done)
+	seals := &sealer{s: f.s}
+	tick := time.NewTicker(sealEvery)
+	defer tick.Stop()
+	if f.s.opts.volatile {
+		tick.Stop() // there is no log to seal
+	}
 	for {
+		var err error
 		select {
 		case <-f.quit:
 			return
 		case <-f.wake:
+			err = f.flush(f.s.lastSeq.Load)
+		case <-f.s.guard.wake:
+			err = f.s.guard.renew()
+		case <-tick.C:
+			err = seals.look()
 		}
-		if err := f.flush(f.s.lastSeq.Load); err != nil {
+		if err != nil {
 			f.s.fail(err)
 		}
 	}
@@ -139,6 +152,9 @@ func (f *flusher) flush(reached func() uint64) error {
 			return fmt.Errorf("flush of records: %w", err)
 		}
 		f.progress()
+	}
+	if err := f.s.guard.renew(); err != nil {
+		return fmt.Errorf("guard of the manifest: %w", err)
 	}
 	if err := f.s.setWatermark(mark); err != nil {
 		return fmt.Errorf("watermark: %w", err)

@@ -1,7 +1,6 @@
 package pebblestore
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -17,7 +16,7 @@ type markerFS struct{ vfs.FS }
 // Create makes a file, a marker only behind everything else in its folder.
 func (fs markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(fs.PathBase(name), "marker.") {
-		if err := fs.syncDir(fs.PathDir(name)); err != nil {
+		if err := syncDir(fs.FS, fs.PathDir(name)); err != nil {
 			return nil, err
 		}
 	}
@@ -26,11 +25,3 @@ func (fs markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 
 // Unwrap returns the file system beneath, as Pebble looks for it.
 func (fs markerFS) Unwrap() vfs.FS { return fs.FS }
-
-func (fs markerFS) syncDir(dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

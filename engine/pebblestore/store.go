@@ -98,6 +98,7 @@ type Store struct {
 	opts         Options
 	tableOptions sstable.WriterOptions
 	aside        string // folder of tables on their way into the store
+	guard        *guard
 
 	shards    [shardCount]shard
 	flush     *flusher
@@ -137,7 +138,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := errors.Join(s.openMeta(), s.openAside(dir)); err != nil {
 		return nil, errors.Join(err, s.closeDB())
 	}
-	if err := s.resume(); err != nil {
+	if err := errors.Join(s.guard.renew(), s.resume()); err != nil {
 		return nil, errors.Join(err, s.closeDB())
 	}
 	go s.flush.run()
@@ -189,6 +190,10 @@ func (s *Store) openDB(dir string) error {
 	var err error
 	if s.lock, err = lockFolder(dir, &s.opts); err != nil {
 		return err
+	}
+	s.guard = newGuard(s.opts.FS, dir)
+	if err = errors.Join(s.guard.check(), checkLogs(s.opts.FS, dir)); err != nil {
+		return errors.Join(err, s.lock.Close())
 	}
 	// Pebble takes the memory of memtables out of the cache: without room for
 	// them, no block would ever stay.
@@ -318,6 +323,9 @@ func (s *Store) Close() error {
 	var err error
 	if !s.opts.volatile && s.flush.since.Load() > 0 {
 		err = s.flush.flush(s.lastSeq.Load)
+	}
+	if !s.opts.volatile {
+		err = errors.Join(err, (&sealer{s: s}).finish())
 	}
 	return errors.Join(err, s.closeDB())
 }
