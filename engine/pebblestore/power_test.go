@@ -90,6 +90,11 @@ func (p *power) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.
 	return p.file(name, f, err)
 }
 
+func (p *power) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := p.FS.Open(name, opts...)
+	return p.file(name, f, err)
+}
+
 func (p *power) OpenDir(name string) (vfs.File, error) {
 	f, err := p.FS.OpenDir(name)
 	return p.file(name, f, err)
