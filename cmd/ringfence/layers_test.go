@@ -26,9 +26,10 @@ var owners = map[string]string{
 	"github.com/spf13/cobra": "cmd/ringfence", "github.com/spf13/pflag": "cmd/ringfence",
 	"github.com/guptarohit/asciigraph": "cmd/ringfence",
 	"github.com/schollz/progressbar":   "cmd/ringfence", "golang.org/x/term": "cmd/ringfence",
-	"go.opentelemetry.io/": "cmd/ringfence/tracing",
-	"github.com/pb33f/":    "api/server", // in tests only
-	"pgregory.net/rapid":   "engine/storetest",
+	"go.opentelemetry.io/":              "cmd/ringfence/tracing",
+	"github.com/pb33f/":                 "api/server", // in tests only
+	"pgregory.net/rapid":                "engine/storetest",
+	"github.com/anishathalye/porcupine": "engine/storetest",
 }
 
 func TestLayers(t *testing.T) {

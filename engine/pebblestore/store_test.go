@@ -83,6 +83,11 @@ func openCrashable(t testing.TB, bounds Options) storetest.Opened {
 	return storetest.Opened{Store: open(), Reopen: open, Crash: crash}
 }
 
+// TestLinksInAnyOrder has many calls on one number under way at the same time.
+func TestLinksInAnyOrder(t *testing.T) {
+	storetest.RunLinks(t, opener(small, func() vfs.FS { return vfs.NewMem() }), rounds(40, 200, 5000))
+}
+
 func TestAnotherKeyringIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	s, err := Open("store", Options{Keys: testKeys, Create: true, FS: fs})
