@@ -53,6 +53,8 @@ type machine struct {
 }
 
 func equalsModel(t *testing.T, open Open) {
+	operations := 0
+	defer func() { t.Logf("%d operations", operations) }()
 	rapid.Check(t, func(rt *rapid.T) {
 		o := open(t)
 		m := &machine{w: &world{t: t, store: o.Store}, open: o, model: newModel(), now: start, limit: 3}
@@ -72,6 +74,12 @@ func equalsModel(t *testing.T, open Open) {
 		}
 		if o.Crash != nil {
 			actions["crash"] = m.crash
+		}
+		for name, action := range actions {
+			actions[name] = func(rt *rapid.T) {
+				operations++
+				action(rt)
+			}
 		}
 		rt.Repeat(actions)
 	})
