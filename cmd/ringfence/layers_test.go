@@ -13,8 +13,14 @@ var layers = map[string]int{
 	"hashing": 0, "scoring": 0, "engine/window": 0, "api": 0,
 	"engine/record": 1, "bench/traffic": 1, "engine": 2,
 	"scoring/backtest": 3, "engine/pebblestore": 3, "engine/storetest": 3, "api/intake": 3,
-	"api/server": 4, "cmd/ringfence/replay": 4, "cmd/ringfence/tracing": 0,
-	"api/apitest": 5, "cmd/ringfence": 5, "bench": 5, "bench/gate": 5,
+	"api/server":            4,
+	"cmd/ringfence/replay":  4,
+	"cmd/ringfence/tracing": 0,
+	"api/apitest":           5,
+	"cmd/ringfence":         5,
+	"bench":                 5,
+	"bench/gate":            5,
+	"bench/faults":          5,
 }
 
 // owners gives every dependency the one package that may import it.
