@@ -67,6 +67,7 @@ fuzz:
 	go test -run xxx -fuzz FuzzParse$$ -fuzztime 30s ./hashing
 	go test -run xxx -fuzz FuzzPlan -fuzztime 30s ./hashing
 	go test -run xxx -fuzz FuzzParseKeyring -fuzztime 30s ./hashing
+	go test -run xxx -fuzz FuzzSealedKeyring -fuzztime 30s ./hashing
 	go test -run xxx -fuzz FuzzCount -fuzztime 30s ./engine/window
 	go test -run xxx -fuzz FuzzDistinct -fuzztime 30s ./engine/window
 	go test -run xxx -fuzz FuzzLoad -fuzztime 30s ./engine/record
