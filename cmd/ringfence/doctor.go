@@ -24,6 +24,9 @@ func newDoctor() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{w: cmd.OutOrStdout()}
 			d.check("keyring", f.checkKeyring())
+			if !f.sealed {
+				_, _ = fmt.Fprintf(d.w, "-      %s\n", plainKeyring)
+			}
 			served := d.checkServer(cmd.Context(), server)
 			d.check("store", f.checkStore(served))
 			_, err := readPolicy(policy)

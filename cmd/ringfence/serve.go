@@ -99,6 +99,9 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return fmt.Errorf("cannot listen on %s: %w", f.addr, err)
 	}
 	log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
+	if !f.sealed {
+		log.Warn(plainKeyring)
+	}
 	return s.Serve(ctx, l)
 }
 

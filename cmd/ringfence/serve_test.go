@@ -42,9 +42,10 @@ type process struct {
 	logged chan struct{}
 }
 
-func start(t *testing.T, data string) *process {
+func start(t *testing.T, data string, flags ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "serve", "--init", "--addr", "127.0.0.1:0", "--data", data)}
+	p.cmd.Args = append(p.cmd.Args, flags...)
 	p.cmd.Env = append(os.Environ(), "RINGFENCE_TEST_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
