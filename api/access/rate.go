@@ -71,7 +71,7 @@ func (b *bucket) take(r Rate, now time.Time) (ok bool, left int, wait time.Durat
 		b.ahead = now
 	}
 	full := now.Add(r.Window) // that far ahead, nothing is left
-	if b.ahead.After(full) { // the clock was put back, or the rate is another one now
+	if b.ahead.After(full) {  // the clock was put back, or the rate is another one now
 		b.ahead = full
 	}
 	if next := b.ahead.Add(pace); !next.After(full) {

@@ -121,6 +121,9 @@ func (s *Server) shielded(id string, into *error, run func() error) {
 // readLine is read for a line: what is wrong with it, all at once.
 func (s *Server) readLine(j *job, req *api.BatchLine) (in lineIn, err error) {
 	in.key = req.IdempotencyKey
+	if err := s.another(j.ctx); err != nil {
+		return in, err
+	}
 	in.assessing, err = s.readAssess(j, &req.AssessmentRequest)
 	if in.key == "" || visible(in.key) {
 		return in, err
