@@ -94,8 +94,9 @@ type Server struct {
 	guardMetrics
 
 	// Tests are less patient.
-	lineTimeout time.Duration // for a line of a stream to come
-	maxBatch    int           // lines
+	headerTimeout time.Duration // for the head of a request to come
+	lineTimeout   time.Duration // for a line of a stream to come
+	maxBatch      int           // lines
 }
 
 // New returns a server that does not listen yet.
@@ -112,10 +113,11 @@ func New(cfg Config) (*Server, error) {
 		cfg.Domain = hashing.DefaultDomain
 	}
 	s := &Server{
-		cfg:          cfg,
-		guardMetrics: newGuardMetrics(),
-		lineTimeout:  readTimeout,
-		maxBatch:     maxBatch,
+		cfg:           cfg,
+		guardMetrics:  newGuardMetrics(),
+		headerTimeout: headerTimeout,
+		lineTimeout:   readTimeout,
+		maxBatch:      maxBatch,
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_stream_lines_total", Help: "Lines of NDJSON answered, by route and status.",
 		}, []string{"route", "status"}),
@@ -222,8 +224,7 @@ func (s *Server) observe(c *gin.Context) {
 	defer s.underWay.Add(-1)
 	c.Set(requestID, rand.Text())
 	c.Header("X-Request-Id", c.GetString(requestID))
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Cache-Control", "no-store")
+	s.protect(c)
 	path := cmp.Or(c.FullPath(), "unmatched")
 	end := s.trace(c, path)
 	defer func() {
@@ -259,6 +260,18 @@ func (s *Server) trace(c *gin.Context, route string) (end func(status int)) {
 	ctx, end := s.cfg.Trace(c.Request.Context(), parent, methodName(c.Request.Method), route)
 	c.Request = c.Request.WithContext(ctx)
 	return end
+}
+
+// protect keeps answers out of caches and of other sites' pages, whatever a browser takes them for.
+func (s *Server) protect(c *gin.Context) {
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Cache-Control", "no-store")
+	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	c.Header("Cross-Origin-Resource-Policy", "same-origin")
+	c.Header("Referrer-Policy", "no-referrer")
+	if s.cfg.TLS != nil {
+		c.Header("Strict-Transport-Security", "max-age=31536000")
+	}
 }
 
 // methodName keeps what a caller made up out of the log.
@@ -323,7 +336,7 @@ func body(c *gin.Context) ([]byte, error) {
 // were answered.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := &http.Server{
-		Handler: s.handler, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
+		Handler: s.handler, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: s.headerTimeout,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // names addresses
 	}

@@ -22,8 +22,9 @@ type dataFlags struct {
 	upgrade bool // accept an older format
 
 	passphraseFile string
-	sealed         bool           // the keyring that was loaded is
-	cmd            *cobra.Command // asks for a passphrase
+	sealed         bool             // the keyring that was loaded is
+	ring           *hashing.Keyring // what open loaded or made
+	cmd            *cobra.Command   // asks for a passphrase
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
@@ -56,6 +57,7 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 	} else if err != nil {
 		return nil, nil, err
 	}
+	f.ring = ring
 	hasher, err := ring.Domain(hashing.DefaultDomain)
 	if err != nil {
 		return nil, nil, err
@@ -92,7 +94,10 @@ func (f *dataFlags) initKeyring(seal bool) (*hashing.Keyring, error) {
 			return nil, err
 		}
 	}
-	return ring, ring.WriteSealed(path, w)
+	if err := ring.WriteSealed(path, w); err != nil {
+		return nil, err
+	}
+	return ring, f.noteDown(ring, "keys.init", "no keyring", map[bool]string{true: "a new keyring, sealed", false: "a new keyring, not sealed"}[seal])
 }
 
 func newKeys() *cobra.Command {

@@ -55,8 +55,8 @@ func (p *passphrase) read(twice bool) ([]byte, error) {
 	if path := p.path(); path != "" {
 		return p.readFile(path)
 	}
-	in, ok := p.cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	in := terminalOf(p.cmd.InOrStdin())
+	if in == nil {
 		return nil, &hashing.KeyringError{Cause: "its passphrase is needed, and there is no terminal to ask for it",
 			Hint: "name a file with " + p.fromFile + ", or pass the systemd credential " + p.credential}
 	}
@@ -97,13 +97,41 @@ func readBounded(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
-// ask shows nothing of what is typed.
+// terminalOf returns the terminal that an input is, nil for any other.
+func terminalOf(in io.Reader) *os.File {
+	if i, ok := in.(*interruptible); ok {
+		in = i.from
+	}
+	if file, ok := in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return file
+	}
+	return nil
+}
+
+// ask shows nothing of what is typed, and leaves the terminal as it was, also when it is interrupted.
 func (p *passphrase) ask(in *os.File, prompt string) ([]byte, error) {
 	w := p.cmd.ErrOrStderr()
 	_, _ = fmt.Fprintf(w, "%s: ", prompt)
-	text, err := term.ReadPassword(int(in.Fd()))
-	_, _ = fmt.Fprintln(w)
-	return text, err
+	defer func() { _, _ = fmt.Fprintln(w) }()
+	was, err := term.GetState(int(in.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	type typed struct {
+		text []byte
+		err  error
+	}
+	done := make(chan typed, 1)
+	go func() {
+		text, err := term.ReadPassword(int(in.Fd()))
+		done <- typed{text, err}
+	}()
+	select {
+	case t := <-done:
+		return t.text, t.err
+	case <-p.cmd.Context().Done():
+		return nil, errors.Join(p.cmd.Context().Err(), term.Restore(int(in.Fd()), was))
+	}
 }
 
 // passphrase returns where the keyring's passphrase comes from.
@@ -128,6 +156,8 @@ func wrap(p *passphrase) (hashing.Wrap, error) {
 
 const plainKeyring = "the keyring is not sealed: whoever copies its file and the data can find every number; seal it with: ringfence keys reseal"
 
+var sealedWords = map[bool]string{true: "sealed", false: "not sealed"}
+
 func newReseal() *cobra.Command {
 	var f dataFlags
 	var to passphrase
@@ -141,22 +171,22 @@ func newReseal() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if plain {
-				if err := ring.ReplaceFile(f.keyringPath(), nil); err != nil {
+			to.cmd = cmd
+			words, w := sealedWords[false], hashing.Wrap(nil)
+			if !plain {
+				words = "sealed under another passphrase"
+				if w, err = wrap(&to); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(cmd.ErrOrStderr(), "ringfence: warning: %s\n", plainKeyring)
+			}
+			if err := ring.ReplaceFile(f.keyringPath(), w); err != nil {
 				return err
 			}
-			to.cmd = cmd
-			w, err := wrap(&to)
-			if err == nil {
-				err = ring.ReplaceFile(f.keyringPath(), w)
-			}
-			if err != nil {
+			if err := f.noteDown(ring, "keys.reseal", sealedWords[f.sealed], words); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "ringfence: the keyring is sealed; without its passphrase nothing can be read")
+			text := map[bool]string{true: "warning: " + plainKeyring, false: "the keyring is sealed; without its passphrase nothing can be read"}[plain]
+			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "ringfence: "+text)
 			return err
 		},
 	}

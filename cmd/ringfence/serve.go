@@ -3,15 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/api/access"
 	"github.com/ringfence/ringfence/api/server"
 	"github.com/ringfence/ringfence/cmd/ringfence/tracing"
 	"github.com/ringfence/ringfence/engine"
@@ -22,8 +20,9 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	dataFlags
-	addr    string
+	listenFlags
 	init    bool
+	admin   string
 	policy  string
 	onError string
 	quiet   bool
@@ -36,8 +35,9 @@ func newServe() *cobra.Command {
 		Use: "serve", Short: "answer requests over HTTP", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f, cmd.ErrOrStderr()) },
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
+	f.dataFlags.add(cmd)
+	f.listenFlags.add(cmd)
+	cmd.Flags().StringVar(&f.admin, "admin-socket", "", "path of a unix socket for profiles, which only the user of the server can open (default: none)")
 	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
 	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
@@ -51,8 +51,8 @@ var onErrors = map[string]scoring.Decision{"deny": 0, "allow": scoring.Allow, "c
 
 // serve runs until ctx ends and everything under way is answered.
 func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
-	if !loopback(f.addr) {
-		return errors.New("only loopback addresses are served for now, since callers have no keys yet; put a proxy that knows your callers in front")
+	if err := harden(); err != nil {
+		return err
 	}
 	onError, ok := onErrors[f.onError]
 	if !ok {
@@ -67,6 +67,13 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		level = slog.LevelWarn
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	keys, err := access.OpenRing(f.callersPath())
+	if err != nil {
+		return err
+	}
+	if err := f.check(keys); err != nil {
+		return err
+	}
 	store, hasher, err := f.open(f.init, log)
 	if err != nil {
 		return err
@@ -76,8 +83,19 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	trail, err := f.auditLog(f.ring)
+	if err != nil {
+		return err
+	}
+	secure, err := f.tls(log)
+	if err != nil {
+		return err
+	}
 	hashing.Warm()
-	cfg := server.Config{Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls}
+	cfg := server.Config{
+		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
+		Keys: keys, Domain: hashing.DefaultDomain, Audit: trail, TLS: secure,
+	}
 	if f.otlp != "" {
 		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
 		if startErr != nil {
@@ -94,26 +112,29 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.addr)
+	return f.answer(ctx, s, keys, log)
+}
+
+// answer listens and answers until ctx ends.
+func (f *serveFlags) answer(ctx context.Context, s *server.Server, keys *access.Ring, log *slog.Logger) error {
+	l, err := f.listen(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w", f.addr, err)
+		return err
 	}
-	log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
+	if f.admin != "" {
+		admin, err := listenAdmin(ctx, f.admin)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		go serveAdmin(ctx, admin)
+	}
+	if keys.Needed() {
+		log.Info("serving", "addr", l.Addr().String(), "keys", keys.Live())
+	} else {
+		log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
+	}
 	if !f.sealed {
 		log.Warn(plainKeyring)
 	}
 	return s.Serve(ctx, l)
-}
-
-// loopback reports whether an address to listen on stays on this machine.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
