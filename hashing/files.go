@@ -12,6 +12,9 @@ import (
 // ReadSecret reads a file that nobody but its owner may use, and whose owner is
 // the user of this process or root. It is a KeyringError when somebody else may use it,
 // when it is no regular file, or when it is larger than most bytes.
+//
+// A group may read, and not write, a file of root's when this process is not root's: so
+// Kubernetes and systemd hand secrets down to a user of their making.
 func ReadSecret(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -31,7 +34,7 @@ func ReadSecret(path string, most int64) ([]byte, error) {
 	switch {
 	case !info.Mode().IsRegular():
 		return nil, &KeyringError{"", "not a regular file", "name the file itself"}
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&^handedDown(info)&0o077 != 0:
 		return nil, &KeyringError{"", "others than its owner may use the file", "take their rights away: chmod 600 on the file"}
 	case !ours(info):
 		return nil, &KeyringError{"", "the file belongs to another user", "chown it to the user that ringfence runs as"}

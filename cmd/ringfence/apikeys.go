@@ -19,12 +19,21 @@ import (
 )
 
 // callersPath is the file of the keys for callers.
-func (f *dataFlags) callersPath() string { return filepath.Join(f.data, "apikeys.json") }
+func (f *dataFlags) callersPath() string {
+	if f.callers != "" {
+		return f.callers
+	}
+	return filepath.Join(f.data, "apikeys.json")
+}
+
+func (f *dataFlags) addCallers(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.callers, "apikeys", "", "file of the keys for callers (default apikeys.json in the data folder)")
+}
 
 func newAPIKeys() *cobra.Command {
 	keys := &cobra.Command{
 		Use: "apikeys", Short: "keys for callers: who may ask what, and how much",
-		Long: "The keys lie in apikeys.json in the data folder, as SHA-256 of their secrets. A running server notices a new, changed or revoked key\n" +
+		Long: "The keys lie in one file, apikeys.json in the data folder by default, as SHA-256 of their secrets. A running server notices a new, changed or revoked key\n" +
 			"at its next request. To replace a key, make a second one, give it to its caller, and revoke the first.",
 	}
 	keys.AddCommand(newAPIKeysCreate(), newAPIKeysLs(), newAPIKeysRevoke())
@@ -55,6 +64,7 @@ func newAPIKeysCreate() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	f.addCallers(cmd)
 	fl := cmd.Flags()
 	fl.StringSliceVar(&scopes, "scope", nil, "what the key may do: assess, outcome, read, tune, admin; several with commas")
 	fl.StringVar(&k.Domain, "domain", hashing.DefaultDomain, "domain of the keyring that the key belongs to")
@@ -133,6 +143,7 @@ func newAPIKeysLs() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	f.addCallers(cmd)
 	cmd.Flags().VarP(&form, "output", "o", "table, json or ndjson")
 	return cmd
 }
@@ -189,5 +200,6 @@ func newAPIKeysRevoke() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	f.addCallers(cmd)
 	return cmd
 }

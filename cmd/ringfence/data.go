@@ -22,6 +22,7 @@ type dataFlags struct {
 	upgrade bool // accept an older format
 
 	passphraseFile string
+	callers        string
 	sealed         bool             // the keyring that was loaded is
 	ring           *hashing.Keyring // what open loaded or made
 	cmd            *cobra.Command   // asks for a passphrase

@@ -36,6 +36,7 @@ func newServe() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f, cmd.ErrOrStderr()) },
 	}
 	f.dataFlags.add(cmd)
+	f.addCallers(cmd)
 	f.listenFlags.add(cmd)
 	cmd.Flags().StringVar(&f.admin, "admin-socket", "", "path of a unix socket for profiles, which only the user of the server can open (default: none)")
 	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
