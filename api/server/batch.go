@@ -41,7 +41,12 @@ func (s *Server) batch(c *gin.Context) {
 		return err
 	}
 	last, err := s.stream(c, s.maxBatch, func(lines []line) error {
-		return write(s.assessLines(c.Request.Context(), c.GetString(requestID), lines)...)
+		began := time.Now()
+		answers := s.assessLines(c.Request.Context(), c.GetString(requestID), lines)
+		if !mayRead(c.Request.Context()) {
+			pace(c.Request.Context(), began)
+		}
+		return write(answers...)
 	})
 	var why *refusal
 	if errors.As(err, &why) {

@@ -54,6 +54,7 @@ func mayRead(ctx context.Context) bool {
 // have left; and what they changed goes into the audit. No handler decides any of it.
 func (s *Server) guard(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		began := time.Now()
 		caller, err := s.admit(c, r)
 		if err != nil {
 			s.deny(c, r, caller, err)
@@ -65,8 +66,11 @@ func (s *Server) guard(r route) gin.HandlerFunc {
 		}
 		v := &visit{caller: caller}
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), visitKey{}, v))
-		if audited {
+		switch {
+		case audited:
 			s.audited(c, r, v)
+		case !mayRead(c.Request.Context()) && r.path != batchRoute:
+			s.paced(c, began)
 		}
 	}
 }
