@@ -33,9 +33,14 @@ func (f *clientFlags) client() *api.Client { return &api.Client{BaseURL: f.serve
 
 // print writes an answer as JSON, or as a table that fill writes.
 func (f *clientFlags) print(w io.Writer, answer any, fill func(io.Writer)) error {
-	if f.output != "table" {
+	return printAs(f.output, w, answer, fill)
+}
+
+// printAs prints data as JSON, or as a table that fill writes.
+func printAs(form output, w io.Writer, answer any, fill func(io.Writer)) error {
+	if form != "table" {
 		e := json.NewEncoder(w)
-		if f.output == "json" {
+		if form == "json" {
 			e.SetIndent("", "  ")
 		}
 		return e.Encode(answer)

@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
-	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(),
+	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
 		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newDocs(), newOpenAPI(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
