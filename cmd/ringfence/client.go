@@ -25,7 +25,7 @@ type clientFlags struct {
 
 func (f *clientFlags) add(cmd *cobra.Command) {
 	f.output = "table"
-	cmd.Flags().StringVar(&f.server, "server", "http://127.0.0.1:8080", "address of the server")
+	textSetting(cmd.Flags(), &f.server, "server")
 	cmd.Flags().VarP(&f.output, "output", "o", "table, json or ndjson")
 }
 

@@ -23,8 +23,8 @@ type dataFlags struct {
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.data, "data", ".ringfence", "data folder")
-	cmd.Flags().StringVar(&f.keyring, "keyring", "", "keyring file (default keyring.json in the data folder; keep it elsewhere in production)")
+	textSetting(cmd.Flags(), &f.data, "data")
+	textSetting(cmd.Flags(), &f.keyring, "keyring")
 }
 
 func (f *dataFlags) keyringPath() string {

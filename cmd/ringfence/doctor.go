@@ -35,8 +35,8 @@ func newDoctor() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&policy, "policy", "", "policy file to look at (default: the embedded policy)")
-	cmd.Flags().StringVar(&server, "server", "http://127.0.0.1:8080", "address of the server")
+	textSetting(cmd.Flags(), &policy, "policy")
+	textSetting(cmd.Flags(), &server, "server")
 	return cmd
 }
 

@@ -50,10 +50,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
 	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
-		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newDocs(), newOpenAPI(), newVersion())
+		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newConfig(), newDocs(), newOpenAPI(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)
+	root.PersistentFlags().String("config", "", "configuration file in YAML: see ringfence config show --help")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return configure(cmd) }
 	return report(root.ExecuteContext(ctx), stderr)
 }
 
@@ -132,6 +134,10 @@ func hintFor(err error) (code int, hint string) {
 	var policy *scoring.PolicyError
 	if errors.As(err, &policy) {
 		hint = "correct the lines named above; ringfence policy lint FILE checks again"
+	}
+	var settings *scoring.SettingsError
+	if errors.As(err, &settings) {
+		return exitUsage, "correct the lines named above; ringfence config show --help says what a configuration file is"
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.err) {

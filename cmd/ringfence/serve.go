@@ -37,12 +37,13 @@ func newServe() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f, cmd.ErrOrStderr()) },
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
-	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
-	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
-	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
-	cmd.Flags().StringVar(&f.otlp, "otlp-endpoint", "", "address of an OpenTelemetry collector, such as http://127.0.0.1:4318 (default: spans are not made)")
+	fl := cmd.Flags()
+	textSetting(fl, &f.addr, "addr")
+	fl.BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
+	textSetting(fl, &f.policy, "policy")
+	textSetting(fl, &f.onError, "on_error")
+	switchSetting(fl, &f.quiet, "quiet")
+	textSetting(fl, &f.otlp, "otlp_endpoint")
 	return cmd
 }
 
