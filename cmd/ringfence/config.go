@@ -17,7 +17,7 @@ import (
 )
 
 // Config is every setting that outlives a command line: the manual of the configuration file. A setting is
-// taken from its flag, else from its variable, else from the file that --config or RINGFENCE_CONFIG names,
+// taken from its flag, else from its variable, where that is not empty, else from the file that --config or RINGFENCE_CONFIG names,
 // else it has its default. No file is looked for that nobody named.
 //
 // The setting on_error is --on-error as a flag, RINGFENCE_ON_ERROR as a variable, and on_error in the
@@ -98,12 +98,12 @@ func configure(cmd *cobra.Command) error {
 	if settings == 0 {
 		return nil // so that version and help work whatever a file says
 	}
-	path, named := os.LookupEnv("RINGFENCE_CONFIG")
+	path := os.Getenv("RINGFENCE_CONFIG")
 	if f := cmd.Flag("config"); f != nil && f.Changed {
-		path, named = f.Value.String(), true
+		path = f.Value.String()
 	}
 	var file []scoring.Setting
-	if named && path != "" {
+	if path != "" {
 		doc, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 		if err != nil {
 			return fmt.Errorf("the configuration file: %w", err)
@@ -126,13 +126,13 @@ func settle(f *pflag.Flag, path string, file []scoring.Setting) error {
 	name := strings.ReplaceAll(f.Name, "-", "_")
 	variable := "RINGFENCE_" + strings.ToUpper(name)
 	at := slices.IndexFunc(file, func(s scoring.Setting) bool { return s.Name == name })
-	value, given := os.LookupEnv(variable)
+	value := os.Getenv(variable)
 	from := variable
 	switch {
 	case f.Changed:
 		f.Annotations[origin] = []string{"--" + f.Name}
 		return nil
-	case given:
+	case value != "":
 	case at >= 0:
 		value, from = file[at].Value, path+", line "+strconv.Itoa(file[at].Line)
 	default:

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -18,17 +19,21 @@ import (
 func newDoctor() *cobra.Command {
 	var f dataFlags
 	var policy, server string
+	form := output("table")
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "say what is wrong with an installation, and what to do", Args: cobra.NoArgs,
 		Long: "Looks at the keyring, the data folder, the policy and the server, changes no data, and exits 3 when something is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &doctor{w: cmd.OutOrStdout()}
+			d := new(doctor)
 			d.check("keyring", f.checkKeyring())
 			served := d.checkServer(cmd.Context(), server)
 			d.check("store", f.checkStore(served))
 			_, err := readPolicy(policy)
 			d.check("policy", err)
-			if d.wrong {
+			if err := d.print(cmd.OutOrStdout(), form); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(d.found, func(f finding) bool { return f.State == "wrong" }) {
 				return errNotMet
 			}
 			return nil
@@ -37,25 +42,53 @@ func newDoctor() *cobra.Command {
 	f.add(cmd)
 	textSetting(cmd.Flags(), &policy, "policy")
 	textSetting(cmd.Flags(), &server, "server")
+	cmd.Flags().VarP(&form, "output", "o", "table, json or ndjson")
 	return cmd
 }
 
-// doctor prints what it finds.
-type doctor struct {
-	w     io.Writer
-	wrong bool
+// doctor keeps what it finds.
+type doctor struct{ found []finding }
+
+// finding is what was found about one thing.
+type finding struct {
+	Check  string `json:"check"`
+	State  string `json:"state"` // ok, wrong, or - for what there is not
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"`
 }
 
 func (d *doctor) check(what string, err error) {
-	if err == nil {
-		_, _ = fmt.Fprintf(d.w, "ok     %s\n", what)
-		return
+	f := finding{Check: what, State: "ok"}
+	if err != nil {
+		f.State, f.Detail = "wrong", err.Error()
+		_, f.Hint = hintFor(err)
 	}
-	d.wrong = true
-	_, _ = fmt.Fprintf(d.w, "wrong  %s: %v\n", what, err)
-	if _, hint := hintFor(err); hint != "" {
-		_, _ = fmt.Fprintf(d.w, "       hint: %s\n", hint)
+	d.found = append(d.found, f)
+}
+
+func (d *doctor) print(w io.Writer, form output) error {
+	if form == "json" {
+		return printAs(form, w, d.found, nil)
 	}
+	for _, f := range d.found {
+		line := fmt.Sprintf("%-6s %s", f.State, f.Check)
+		if f.Detail != "" {
+			line += ": " + f.Detail
+		}
+		if f.Hint != "" {
+			line += "\n       hint: " + f.Hint
+		}
+		err := error(nil)
+		if form == "ndjson" {
+			err = printAs(form, w, f, nil)
+		} else {
+			_, err = fmt.Fprintln(w, line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkServer reports whether a server answers. That none does is not wrong.
@@ -70,7 +103,7 @@ func (d *doctor) checkServer(ctx context.Context, address string) bool {
 		d.check("server", fmt.Errorf("it answers, but is not ready: %w", err))
 		return true
 	}
-	_, _ = fmt.Fprintln(d.w, "-      server: none answers at this address")
+	d.found = append(d.found, finding{Check: "server", State: "-", Detail: "none answers at this address"})
 	return false
 }
 

@@ -60,7 +60,7 @@ func newImport() *cobra.Command {
 
 func (f *importFlags) run(cmd *cobra.Command, path string) (err error) {
 	stderr := cmd.ErrOrStderr()
-	in, size, err := openSized(path, &interruptible{ctx: cmd.Context(), from: cmd.InOrStdin()})
+	in, size, err := openSized(path, cmd.InOrStdin())
 	if err != nil {
 		return err
 	}

@@ -38,25 +38,32 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use: "ringfence", Short: "score phone numbers for abuse without keeping them",
-		SilenceErrors: true, SilenceUsage: true,
-	}
+	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(&interruptible{ctx: ctx, from: stdin})
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	return report(root.ExecuteContext(ctx), stderr)
+}
+
+// newRoot returns the command that all others are below.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use: "ringfence", Short: "score phone numbers for abuse without keeping them",
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return configure(cmd) },
+	}
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
+	root.PersistentFlags().String("config", "", "configuration file in YAML: see ringfence config show --help")
 	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
-		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newConfig(), newDocs(), newOpenAPI(), newVersion())
+		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newConfig(), newDocs(), newOpenAPI(), newMan(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)
-	root.PersistentFlags().String("config", "", "configuration file in YAML: see ringfence config show --help")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return configure(cmd) }
-	return report(root.ExecuteContext(ctx), stderr)
+	completeFlags(root)
+	return root
 }
 
 // usageError is a command line that makes no sense.
@@ -121,8 +128,11 @@ func report(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
 	code, hint := hintFor(err)
+	if code == exitInterrupted {
+		err = errors.New("interrupted")
+	}
+	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
 	if hint != "" {
 		_, _ = fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
