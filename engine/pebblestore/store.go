@@ -100,6 +100,7 @@ type Store struct {
 	aside        string // folder of tables on their way into the store
 
 	shards    [shardCount]shard
+	guesses   [hashing.Kinds]guess // of records that are not in memory
 	flush     *flusher
 	txs       sync.Pool // of *tx
 	lastSeq   atomic.Uint64

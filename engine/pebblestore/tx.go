@@ -101,20 +101,20 @@ func (t *tx) load(s hashing.Subject, r *record.Record) error {
 		return nil
 	}
 	t.key = appendSubjectKey(t.key[:0], s)
-	b, closer, err := t.s.db.Get(t.key)
-	if err == pebble.ErrNotFound { //nolint:errorlint // documented to be returned as it is
+	b, done, err := t.s.readRecord(t.key, s.Kind)
+	switch {
+	case err != nil:
+		return err
+	case done == nil:
 		sh.put(s, nil, false)
 		return r.Load(nil)
-	}
-	if err != nil {
-		return explainRead(err)
 	}
 	if err = r.Load(b); err != nil {
 		err = fmt.Errorf("%w: subject record", engine.ErrCorrupt)
 	} else {
 		sh.put(s, b, false)
 	}
-	return errors.Join(err, closer.Close())
+	return errors.Join(err, done.Close())
 }
 
 // loadAll reads the records of an event's subjects and shows them as what was
