@@ -46,6 +46,12 @@ type Options struct {
 	DirtyBytes   int64
 	MaxUnflushed int64
 
+	// BlockCacheBytes bounds the blocks of tables kept in memory, and MemTableBytes each of up to four tables
+	// of recent log entries. Default: 1/32 of the memory that the process may have, from 16 MiB to
+	// 1 GiB, and 1/128, from 8 to 64 MiB.
+	BlockCacheBytes int64
+	MemTableBytes   int64
+
 	// FS is the file system. Default: the machine's.
 	FS vfs.FS
 
@@ -72,15 +78,8 @@ const (
 	DefaultMaxUnflushed = 1_000_000
 )
 
-// blockCacheBytes is how much memory Pebble gets for the blocks of its tables.
-const blockCacheBytes = 128 << 20
-
-// Recent writes, which are those to the log: up to memTables of memTableBytes wait to be
-// sorted into tables.
-const (
-	memTables     = 4
-	memTableBytes = 64 << 20
-)
+// memTables is how many tables of recent writes, which are those to the log, may wait to be sorted into the store.
+const memTables = 4
 
 // syncInterval is the least time from one sync of the log to the next while at least
 // crowd callers wait for one: whoever comes in between shares it. Over HTTP from 64
@@ -164,6 +163,13 @@ func (o Options) withDefaults() Options {
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = DefaultMaxUnflushed
 	}
+	blockCache, memTable := sizesFor(machineMemory())
+	if o.BlockCacheBytes == 0 {
+		o.BlockCacheBytes = blockCache
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = memTable
+	}
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
@@ -190,9 +196,7 @@ func (s *Store) openDB(dir string) error {
 	if s.lock, err = lockFolder(dir, &s.opts); err != nil {
 		return err
 	}
-	// Pebble takes the memory of memtables out of the cache: without room for
-	// them, no block would ever stay.
-	cache := pebble.NewCache(blockCacheBytes + memTables*memTableBytes)
+	cache := pebble.NewCache(s.cacheSize())
 	defer cache.Unref()
 	o := s.pebbleOptions(cache)
 	if s.db, err = pebble.Open(dir, o); err != nil {
@@ -202,6 +206,10 @@ func (s *Store) openDB(dir string) error {
 	s.tableOptions = o.MakeWriterOptions(0, s.db.TableFormat())
 	return nil
 }
+
+// cacheSize is how large Pebble's cache has to be. Pebble takes the memory of memtables out
+// of it: without room for them, no block would ever stay.
+func (s *Store) cacheSize() int64 { return s.opts.BlockCacheBytes + memTables*s.opts.MemTableBytes }
 
 func (s *Store) closeDB() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
@@ -251,7 +259,7 @@ func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		Lock:                        s.lock,
 		ErrorIfNotExists:            !s.opts.Create,
 		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                memTableBytes,
+		MemTableSize:                uint64(s.opts.MemTableBytes), //nolint:gosec // positive
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
 		LBaseMaxBytes:               64 << 20,
