@@ -81,15 +81,6 @@ const (
 // memTables is how many tables of recent writes, which are those to the log, may wait to be sorted into the store.
 const memTables = 4
 
-// syncInterval is the least time from one sync of the log to the next while at least
-// crowd callers wait for one: whoever comes in between shares it. Over HTTP from 64
-// connections two cores gave half as many answers again with it. A few callers are
-// better off without, since nobody comes in between.
-const (
-	syncInterval = 500 * time.Microsecond
-	crowd        = 8
-)
-
 // Store is an engine.Store on Pebble. It is safe for concurrent use.
 type Store struct {
 	db           *pebble.DB
@@ -105,7 +96,7 @@ type Store struct {
 	lastSeq   atomic.Uint64
 	late      atomic.Uint64
 	stalls    atomic.Uint64 // writers that had to wait for a flush
-	waiting   atomic.Int64  // callers that wait for a sync
+	waits     waits         // for syncs
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
 
 	closing sync.RWMutex // held for reading by every call under way
@@ -213,13 +204,6 @@ func (s *Store) cacheSize() int64 { return s.opts.BlockCacheBytes + memTables*s.
 
 func (s *Store) closeDB() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
-func (s *Store) syncInterval() time.Duration {
-	if s.waiting.Load() < crowd {
-		return 0
-	}
-	return syncInterval
-}
-
 // lockFolder takes the folder for this process, and makes it first where the
 // options say so.
 func lockFolder(dir string, o *Options) (*pebble.Lock, error) {
@@ -264,7 +248,7 @@ func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		L0CompactionThreshold:       4,
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-		WALMinSyncInterval:          s.syncInterval,
+		WALMinSyncInterval:          s.waits.rest,
 		Logger:                      pebbleLog{s},
 		DisableWAL:                  s.opts.volatile,
 	}

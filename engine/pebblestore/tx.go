@@ -227,8 +227,8 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 	t.failOn(t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync))
 	t.keep()
 	t.unlock()
-	t.s.waiting.Add(1)
-	defer t.s.waiting.Add(-1)
+	t.s.waits.came.Add(1)
+	defer t.s.waits.left.Add(1)
 	t.failOn(t.batch.SyncWait())
 	return nil
 }
