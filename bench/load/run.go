@@ -60,7 +60,8 @@ func pace(due chan<- time.Time, perSecond float64, d time.Duration) (stop func()
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // made-up traffic has to be the same each time
 	var stopped atomic.Bool
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		defer close(due)
 		start := time.Now()
 		gap := func() time.Duration { return time.Duration(random.ExpFloat64() / perSecond * float64(time.Second)) }
