@@ -40,6 +40,7 @@ type contender struct {
 type field struct {
 	contenders []*contender
 	stops      []func() error
+	redis      string // version, "" without
 }
 
 func (f *field) stop() error {
@@ -131,6 +132,9 @@ func (f *field) addRedis(ctx context.Context, dir string, phones uint64, appendf
 	f.stops = append(f.stops, s.stop)
 	rdb := connect(s.socket, 64)
 	f.stops = append(f.stops, rdb.Close)
+	if f.redis, err = redisVersion(ctx, rdb); err != nil {
+		return err
+	}
 	for name, run := range map[string]func(load.Party) error{
 		fullName: func(p load.Party) error {
 			_, err := runFull(ctx, rdb, keysOf(p), time.Now(), 0)
@@ -160,12 +164,9 @@ func scriptRun(phones uint64, run func(load.Party) error) func(order) (*load.Res
 }
 
 // redisVersion asks a server what it is.
-func redisVersion(ctx context.Context, c *redis.Client) string {
+func redisVersion(ctx context.Context, c *redis.Client) (string, error) {
 	info, err := c.InfoMap(ctx, "server").Result()
-	if err != nil {
-		return "unknown"
-	}
-	return info["Server"]["redis_version"]
+	return info["Server"]["redis_version"], err
 }
 
 // tempDir makes a folder for everything, on the disk that TMPDIR is on.

@@ -70,6 +70,9 @@ func compete(ctx context.Context, s settings, out, say io.Writer) (err error) {
 	if err := f.play(ctx, s, b, say); err != nil {
 		return err
 	}
+	if f.redis != "" {
+		machine += ", Redis " + f.redis
+	}
 	return b.print(out, machine, s)
 }
 
