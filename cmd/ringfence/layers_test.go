@@ -14,7 +14,7 @@ var layers = map[string]int{
 	"engine/record": 1, "bench/traffic": 1, "engine": 2,
 	"scoring/backtest": 3, "engine/pebblestore": 3, "engine/storetest": 3, "api/intake": 3,
 	"api/server": 4, "cmd/ringfence/replay": 4, "cmd/ringfence/tracing": 0,
-	"api/apitest": 5, "cmd/ringfence": 5, "bench": 5, "bench/gate": 5, "bench/load": 4,
+	"api/apitest": 5, "cmd/ringfence": 5, "bench": 5, "bench/gate": 5, "bench/load": 4, "bench/scale": 5,
 }
 
 // owners gives every dependency the one package that may import it.
