@@ -3,7 +3,7 @@
 GOLANGCI := 2.15.0
 ACTIONLINT := v1.7.12
 TOOLS := $(CURDIR)/.tools
-HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./bench
+HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./engine/pebblestore ./api/server ./bench
 
 # Everything that has to pass.
 test: vet
@@ -48,18 +48,21 @@ run: build
 demo: build
 	bin/ringfence demo
 
-# Every benchmark, with allocations.
+# Every benchmark, with allocations; then every step of the path of an event and the floor beside it. Two minutes.
 bench:
-	go test -run xxx -bench . -benchmem $(HOT)
+	go test -run xxx -bench . -benchmem $(HOT) | go run ./bench/gate -table
 
-# What the hot path allocates, against what it did.
+# What the hot path allocates, and how many times its floors it takes, against what it did. About a minute, and up to
+# two more where a ratio is worse at first.
 bench-gate:
 	@$(MAKE) -s bench-run > .bench.txt
 	go run ./bench/gate bench/baseline.txt < .bench.txt
+	go run ./bench/gate -ratios bench/ratios.txt
 
 bench-baseline:
 	@$(MAKE) -s bench-run > .bench.txt
 	go run ./bench/gate -update bench/baseline.txt < .bench.txt
+	go run ./bench/gate -ratios -update bench/ratios.txt
 
 bench-run:
 	go test -run xxx -bench . -benchmem -benchtime 5000x -count 2 $(HOT)
