@@ -189,6 +189,12 @@ func (s *Server) ready(c *gin.Context) {
 	c.String(http.StatusOK, "ready\n")
 }
 
+// Values of headers that every answer has. They are shared, so nobody may change them.
+var (
+	noSniff = []string{"nosniff"}
+	noStore = []string{"no-store"}
+)
+
 // observe gives every request an id, logs and counts it by its route, and
 // answers for a handler that panics.
 func (s *Server) observe(c *gin.Context) {
@@ -197,8 +203,8 @@ func (s *Server) observe(c *gin.Context) {
 	defer s.underWay.Add(-1)
 	c.Set(requestID, rand.Text())
 	c.Header("X-Request-Id", c.GetString(requestID))
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Cache-Control", "no-store")
+	h := c.Writer.Header()
+	h["X-Content-Type-Options"], h["Cache-Control"] = noSniff, noStore
 	path := cmp.Or(c.FullPath(), "unmatched")
 	end := s.trace(c, path)
 	defer func() {
@@ -210,8 +216,10 @@ func (s *Server) observe(c *gin.Context) {
 		status := c.Writer.Status()
 		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
 		s.seconds.WithLabelValues(path).Observe(took.Seconds())
-		s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
-			"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+		if s.cfg.Log.Enabled(c.Request.Context(), slog.LevelInfo) {
+			s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
+				"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+		}
 		end(status)
 	}()
 	c.Next()
@@ -283,7 +291,7 @@ func body(c *gin.Context) ([]byte, error) {
 	if t := c.ContentType(); t != "" && t != "application/json" {
 		return nil, refuseMedia
 	}
-	b, err := io.ReadAll(io.LimitReader(c.Request.Body, maxBody+1))
+	b, err := readAll(c.Request)
 	if err != nil {
 		return nil, unread(err)
 	}
@@ -291,6 +299,20 @@ func body(c *gin.Context) ([]byte, error) {
 		return nil, refuseTooLarge
 	}
 	return b, nil
+}
+
+// readAll reads a body up to its bound and one byte beyond. Nearly every request says how long it is, and is read into
+// as much memory as that.
+func readAll(r *http.Request) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= maxBody {
+		b := make([]byte, n)
+		_, err := io.ReadFull(r.Body, b)
+		if err == io.EOF { //nolint:errorlint // returned as it is
+			err = io.ErrUnexpectedEOF
+		}
+		return b, err
+	}
+	return io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 }
 
 // Serve answers on a listener until ctx ends. Then it turns unready, takes no
