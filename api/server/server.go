@@ -231,6 +231,15 @@ func (s *Server) ready(c *gin.Context) {
 	c.String(http.StatusOK, "ready\n")
 }
 
+// protective are headers that every answer has. Their values are shared, so nobody may change them.
+var protective = map[string][]string{
+	"X-Content-Type-Options":       {"nosniff"},
+	"Cache-Control":                {"no-store"},
+	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Referrer-Policy":              {"no-referrer"},
+}
+
 // observe gives every request an id, logs and counts it by its route, and
 // answers for a handler that panics.
 func (s *Server) observe(c *gin.Context) {
@@ -251,8 +260,10 @@ func (s *Server) observe(c *gin.Context) {
 		status := c.Writer.Status()
 		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
 		s.seconds.WithLabelValues(path).Observe(took.Seconds())
-		s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
-			"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+		if s.cfg.Log.Enabled(c.Request.Context(), slog.LevelInfo) {
+			s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
+				"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+		}
 		end(status)
 	}()
 	c.Next()
@@ -279,11 +290,10 @@ func (s *Server) trace(c *gin.Context, route string) (end func(status int)) {
 
 // protect keeps answers out of caches and of other sites' pages, whatever a browser takes them for.
 func (s *Server) protect(c *gin.Context) {
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Cache-Control", "no-store")
-	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	c.Header("Cross-Origin-Resource-Policy", "same-origin")
-	c.Header("Referrer-Policy", "no-referrer")
+	h := c.Writer.Header()
+	for name, value := range protective {
+		h[name] = value
+	}
 	if s.cfg.TLS != nil {
 		c.Header("Strict-Transport-Security", "max-age=31536000")
 	}
@@ -336,7 +346,7 @@ func body(c *gin.Context) ([]byte, error) {
 	if t := c.ContentType(); t != "" && t != "application/json" {
 		return nil, refuseMedia
 	}
-	b, err := io.ReadAll(io.LimitReader(c.Request.Body, maxBody+1))
+	b, err := readAll(c.Request)
 	if err != nil {
 		return nil, unread(err)
 	}
@@ -344,6 +354,20 @@ func body(c *gin.Context) ([]byte, error) {
 		return nil, refuseTooLarge
 	}
 	return b, nil
+}
+
+// readAll reads a body up to its bound and one byte beyond. Nearly every request says how long it is, and is read into
+// as much memory as that.
+func readAll(r *http.Request) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= maxBody {
+		b := make([]byte, n)
+		_, err := io.ReadFull(r.Body, b)
+		if err == io.EOF { //nolint:errorlint // returned as it is
+			err = io.ErrUnexpectedEOF
+		}
+		return b, err
+	}
+	return io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 }
 
 // Serve answers on a listener until ctx ends. Then it turns unready, takes no
