@@ -58,7 +58,7 @@ func TestOnError(t *testing.T) {
 		if w := do(t, s, "POST", "/v1/numbers/lookup", `{"phone_number":"+12025550143"}`, nil); w.Code != http.StatusServiceUnavailable {
 			t.Errorf("another call: status %d", w.Code)
 		}
-		if !strings.Contains(log.String(), `"problem":"store"`) || strings.Contains(log.String(), "555") {
+		if !strings.Contains(log.String(), `"problem":"store"`) || strings.Contains(log.String(), "5550143") {
 			t.Errorf("the log: %s", log)
 		}
 		metrics := do(t, s, "GET", "/metrics", "", nil).Body.String()

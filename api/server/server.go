@@ -75,6 +75,10 @@ type Config struct {
 	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
 	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
 
+	// MaxChanges is how many requests that change something are worked on at a time; those beyond are refused with
+	// 503 and Retry-After. A batch bounds itself. Default DefaultMaxChanges.
+	MaxChanges int
+
 	// Unready returns why no events should be sent here, "" when they should. It may be nil.
 	Unready func() string
 
@@ -92,6 +96,7 @@ type Server struct {
 	handler  http.Handler
 	draining atomic.Bool
 	underWay atomic.Int64 // requests that are being answered
+	changes  atomic.Int64 // those of them that may change something, batches apart
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
@@ -117,6 +122,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Domain == "" {
 		cfg.Domain = hashing.DefaultDomain
+	}
+	if cfg.MaxChanges <= 0 {
+		cfg.MaxChanges = DefaultMaxChanges
 	}
 	s := &Server{
 		cfg:           cfg,
@@ -204,7 +212,7 @@ func (s *Server) router(metrics http.Handler) http.Handler {
 	g := gin.New()
 	g.HandleMethodNotAllowed = true
 	_ = g.SetTrustedProxies(nil) // trusts nobody; cannot fail
-	g.Use(s.observe)
+	g.Use(s.observe, s.bound)
 	for _, r := range s.routes() {
 		g.Handle(r.method, r.path, s.guard(r), r.handle)
 	}
@@ -353,7 +361,7 @@ func body(c *gin.Context) ([]byte, error) {
 	if len(b) > maxBody {
 		return nil, refuseTooLarge
 	}
-	return b, nil
+	return b, admitted(c)
 }
 
 // readAll reads a body up to its bound and one byte beyond. Nearly every request says how long it is, and is read into
