@@ -112,6 +112,9 @@ fuzz:
 	go test -run xxx -fuzz FuzzPlan -fuzztime 30s ./hashing
 	go test -run xxx -fuzz FuzzParseKeyring -fuzztime 30s ./hashing
 	go test -run xxx -fuzz FuzzSealedKeyring -fuzztime 30s ./hashing
+	go test -run xxx -fuzz FuzzKey$$ -fuzztime 30s ./api/access
+	go test -run xxx -fuzz FuzzFile -fuzztime 30s ./api/access
+	go test -run xxx -fuzz FuzzLine -fuzztime 30s ./api/audit
 	go test -run xxx -fuzz FuzzCount -fuzztime 30s ./engine/window
 	go test -run xxx -fuzz FuzzDistinct -fuzztime 30s ./engine/window
 	go test -run xxx -fuzz FuzzLoad -fuzztime 30s ./engine/record

@@ -107,7 +107,7 @@ func TestPartsThatPanicAreAnswered(t *testing.T) {
 	s, log := newTestServer(t)
 	var err error
 	s.shielded("r1", &err, func() error { panic("+12025550143") })
-	if !errors.Is(err, refuseInternal) || !strings.Contains(log.String(), `"request_id":"r1"`) || strings.Contains(log.String(), "555") {
+	if !errors.Is(err, refuseInternal) || !strings.Contains(log.String(), `"request_id":"r1"`) || strings.Contains(log.String(), "5550143") {
 		t.Errorf("%v, log %s", err, log)
 	}
 }

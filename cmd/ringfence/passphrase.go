@@ -18,7 +18,7 @@ import (
 // The names under which systemd hands passphrases to a unit (LoadCredential).
 const (
 	credential    = "ringfence-passphrase"
-	newCredential = "ringfence-new-passphrase" //nolint:gosec // a name, not a secret
+	newCredential = "ringfence-new-passphrase" //nolint:gosec // a name, no secret
 )
 
 const maxPassphrase = 4 << 10
@@ -44,7 +44,7 @@ func (p *passphrase) path() string {
 		return ""
 	}
 	path := filepath.Join(dir, p.credential)
-	if _, err := os.Stat(path); err != nil { //nolint:gosec // the operator names the file
+	if _, err := os.Stat(path); err != nil { //nolint:gosec // systemd names the folder
 		return ""
 	}
 	return path
