@@ -370,7 +370,7 @@ func readAll(r *http.Request) ([]byte, error) {
 	if n := r.ContentLength; n >= 0 && n <= maxBody {
 		b := make([]byte, n)
 		_, err := io.ReadFull(r.Body, b)
-		if err == io.EOF { //nolint:errorlint // returned as it is
+		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return b, err

@@ -19,9 +19,9 @@ const (
 )
 
 func bucketOf(d time.Duration) int {
-	n := uint64(max(d, 0)) //nolint:gosec // not negative
+	n := uint64(max(d, 0))
 	if n < 1<<fineBits {
-		return int(n) //nolint:gosec // small
+		return int(n)
 	}
 	shift := bits.Len64(n) - fineBits - 1
 	return min(shift<<fineBits+int(n>>shift), buckets-1) //nolint:gosec // below 2^(fineBits+1)

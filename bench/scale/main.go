@@ -89,7 +89,7 @@ func measure(ctx context.Context, s settings, out, say io.Writer) (err error) {
 	} else if err := os.Mkdir(s.dir, 0o700); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }() //nolint:gosec // our own folder
 	ctx, cancel := context.WithTimeoutCause(ctx, s.maxTime, errors.New("it takes longer than -max-time"))
 	defer cancel()
 	r, err := grow(ctx, s, say)

@@ -32,7 +32,7 @@ const unknownMemory = 4 << 30
 func machineMemory() int64 {
 	memory := int64(math.MaxInt64)
 	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		if b, err := os.ReadFile(path); err == nil {
+		if b, err := os.ReadFile(path); err == nil { //nolint:gosec // two names of our own
 			memory = min(memory, number(bytes.TrimSpace(b)))
 		}
 	}
