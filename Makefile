@@ -91,7 +91,7 @@ bench-baseline:
 	go run ./bench/gate -ratios -update bench/ratios.txt
 
 bench-run:
-	go test -run xxx -bench . -benchmem -benchtime 5000x -count 2 $(HOT)
+	go test -run xxx -bench . -skip 'Unseal|Invert' -benchmem -benchtime 5000x -count 2 $(HOT)
 
 # ringfence against Lua scripts in Redis and against Gin, in turns: about 7 minutes, on a machine that does
 # nothing else. Installs redis-server where it is missing. ARGS="-rounds 1 -turn 1s" to look how it goes.
