@@ -73,11 +73,15 @@ func run(in io.Reader, out io.Writer, path string, update bool) error {
 	return compare(out, read(base), measured)
 }
 
-// read finds the benchmarks in an output. Of one that ran more than once the least counts.
+// read finds the benchmarks in an output, by package and name. Of one that ran more than once the least counts.
 func read(text []byte) map[string]cost {
 	costs := map[string]cost{}
 	s := bufio.NewScanner(bytes.NewReader(text))
+	pkg := ""
 	for s.Scan() {
+		if m := pkgLine.FindStringSubmatch(s.Text()); m != nil {
+			pkg = m[1] + "."
+		}
 		m := line.FindStringSubmatch(s.Text())
 		if m == nil {
 			continue
@@ -85,10 +89,11 @@ func read(text []byte) map[string]cost {
 		var c cost
 		c.bytes, _ = strconv.Atoi(m[2])  // digits, as the pattern has it
 		c.allocs, _ = strconv.Atoi(m[3]) // the same
-		if old, ok := costs[m[1]]; ok {
+		name := pkg + m[1]
+		if old, ok := costs[name]; ok {
 			c = cost{min(c.bytes, old.bytes), min(c.allocs, old.allocs)}
 		}
-		costs[m[1]] = c
+		costs[name] = c
 	}
 	return costs
 }

@@ -33,6 +33,7 @@ func TestGate(t *testing.T) {
 		strings.Replace(baseline, "100 allocs", "103 allocs", 1):              "BenchmarkMany takes 0 B and 103",
 		strings.Replace(baseline, "BenchmarkB", "BenchmarkC", 1):              "BenchmarkB did not run",
 		baseline + "BenchmarkC 1 1 ns/op 0 B/op 0 allocs/op\n":                "BenchmarkC has no baseline",
+		"pkg: github.com/ringfence/ringfence/a\n" + baseline:                  "a.BenchmarkA has no baseline",
 		strings.Replace(baseline, "0 B/op   0 allocs", "0 B/op  1 allocs", 1): "BenchmarkB takes 0 B and 1",
 		baseline + strings.Replace(baseline, "7 allocs", "8 allocs", 1):       "3 benchmarks take no more",
 	} {
