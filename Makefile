@@ -99,7 +99,7 @@ bench-peers:
 	cd bench/peers && go run . $(ARGS)
 
 # What an event takes at 1 M and at 10 M phones: about 15 minutes and 5 GB of disk, on a machine that does nothing
-# else. SCALE="-phones 100000000" takes up to an hour, 8 GiB of memory and up to 60 GB of disk, half of it log.
+# else. SCALE="-phones 100000000" takes up to an hour, 8 GiB of memory and some 30 GB of disk.
 SCALE ?=
 bench-scale:
 	go build -o bin/scale ./bench/scale

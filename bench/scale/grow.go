@@ -131,6 +131,9 @@ func (g *grown) fill(ctx context.Context, s settings, r *report, say io.Writer) 
 		r.fill.Events += step.Events
 		r.fill.Elapsed += step.Elapsed
 		r.fill.CPU += step.CPU
+		if _, err := g.store.Purge(ctx, time.Now().Unix()); err != nil { // the log is measured apart
+			return err
+		}
 		if err := g.within(ctx, s); err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ type Usage struct {
 	All     uint64                // everything, the write-ahead log included
 }
 
-// Usage returns what the store takes at present.
+// Usage returns what the store takes at present. Unlike Stats it reads no keys.
 func (s *Store) Usage(ctx context.Context) (u Usage, err error) {
 	if err := s.enter(ctx); err != nil {
 		return u, err
