@@ -73,7 +73,8 @@ type Store interface {
 	Timeline(ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int) ([]*record.Entry, error)
 
 	// Scan calls fn with every logged event of a domain whose id is greater than
-	// after, in the order of ids. The entry is fn's only until it returns.
+	// after, in the order of ids. The entry is fn's only until it returns. fn may
+	// call the store, but for Close.
 	Scan(ctx context.Context, domain hashing.DomainID, after EventID, fn func(*record.Entry) error) error
 
 	// PutEntries adds entries to lists, or replaces them. All of one call are
@@ -101,8 +102,8 @@ type Store interface {
 	// Recall returns what is kept under an idempotency key, nil when nothing is.
 	Recall(ctx context.Context, domain hashing.DomainID, key hashing.Digest) (*Remembered, error)
 
-	// Close waits for what is under way and frees the store. Nothing may be
-	// called afterwards.
+	// Close waits for what is under way and frees the store. Calls that begin after it
+	// are ErrClosed.
 	Close() error
 }
 

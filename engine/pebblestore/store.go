@@ -1,7 +1,6 @@
 package pebblestore
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -109,8 +108,7 @@ type Store struct {
 	waiting   atomic.Int64  // callers that wait for a sync
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
 
-	closing sync.RWMutex // held for reading by every call under way
-	closed  bool         // guarded by closing
+	calls calls
 
 	lists listNames
 
@@ -126,7 +124,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if len(opts.Keys) == 0 {
 		return nil, errors.New("pebblestore: Options.Keys is empty; pass the keyring's KeyChecks")
 	}
-	s := &Store{opts: opts.withDefaults()}
+	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}}
 	s.txs.New = func() any { return newTx(s) }
 	s.flush = newFlusher(s)
 	for i := range s.shards {
@@ -295,30 +293,12 @@ func (s *Store) fail(err error) {
 	panic("pebblestore: Options.Fatal returned")
 }
 
-// enter begins a call; leave ends it. Close waits for those under way.
-func (s *Store) enter(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.closing.RLock()
-	if s.closed {
-		s.closing.RUnlock()
-		return engine.ErrClosed
-	}
-	return nil
-}
-
-func (s *Store) leave() { s.closing.RUnlock() }
-
 // Close waits for calls under way, flushes, and unlocks the folder. A second
 // Close returns engine.ErrClosed.
 func (s *Store) Close() error {
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if s.closed {
+	if !s.calls.close() {
 		return engine.ErrClosed
 	}
-	s.closed = true
 	s.flush.stop()
 	var err error
 	if !s.opts.volatile && s.flush.since.Load() > 0 {

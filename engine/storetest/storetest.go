@@ -73,6 +73,7 @@ func Run(t *testing.T, open Open) {
 		{"a concurrent crowd is counted exactly", concurrentCounts},
 		{"a concurrent crowd on many subjects is counted exactly", concurrentSpread},
 		{"a closed store says so", closedStore},
+		{"closing ends a walk whose visitor asks the store", closeDuringScan},
 		{"an ended context stops a call", endedContext},
 	}
 	for _, c := range cases {
@@ -340,6 +341,31 @@ func closedStore(w *world) {
 	if err := w.store.Close(); !errors.Is(err, engine.ErrClosed) {
 		w.t.Errorf("second close: got %v", err)
 	}
+}
+
+// closeDuringScan closes the store while a visitor of the log asks it something for every entry: the
+// visitor is refused, and nobody waits for the other.
+func closeDuringScan(w *world) {
+	for i := range 50 {
+		w.assess(signup(i, i, start), 0)
+	}
+	closed := make(chan error, 1)
+	begun := false
+	err := w.store.Scan(w.ctx(), domain, engine.EventID{}, func(*record.Entry) error {
+		if !begun {
+			begun = true
+			go func() { closed <- w.store.Close() }()
+		}
+		for { // until Close has begun
+			if _, err := w.store.Lists(w.ctx(), domain); err != nil {
+				return err
+			}
+		}
+	})
+	if !errors.Is(err, engine.ErrClosed) {
+		w.t.Errorf("the walk ended with %v", err)
+	}
+	w.must(<-closed)
 }
 
 func endedContext(w *world) {
