@@ -48,11 +48,11 @@ func (e *Engine) Idempotent(ctx context.Context, domain hashing.DomainID, key, f
 	}
 	defer e.flights.end(domain, key)
 	now := e.cfg.Now().Unix()
-	r, err := e.cfg.Store.Recall(ctx, domain, key)
+	r, err := e.cfg.Store.Recall(ctx, domain, key, now)
 	if err != nil {
 		return nil, false, err
 	}
-	if r != nil && r.Expires > now {
+	if r != nil {
 		if r.Fingerprint != fingerprint {
 			return nil, false, ErrKeyReused
 		}

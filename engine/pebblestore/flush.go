@@ -291,5 +291,9 @@ func (s *Store) setWatermark(mark uint64) error {
 			return err
 		}
 	}
-	return s.db.Apply(b, s.writeOptions())
+	if err := s.db.Apply(b, s.writeOptions()); err != nil {
+		return err
+	}
+	s.watermark.Store(mark)
+	return nil
 }

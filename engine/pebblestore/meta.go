@@ -72,24 +72,35 @@ func (s *Store) upgrade() error {
 
 // resume finds where the numbers of changes left off, and brings the records up to there.
 func (s *Store) resume() error {
-	stored, err := s.get(keyWatermark)
+	watermark, err := s.getNumber(keyWatermark, "watermark")
 	if err != nil {
 		return err
 	}
-	watermark := uint64(0)
-	switch len(stored) {
-	case 0:
-	case 8:
-		watermark = binary.BigEndian.Uint64(stored)
-	default:
-		return fmt.Errorf("%w: watermark", engine.ErrCorrupt)
+	kept, err := s.getNumber(keyClock, "clock")
+	if err != nil {
+		return err
 	}
 	newest, err := s.newestSeq()
 	if err != nil {
 		return err
 	}
-	s.lastSeq.Store(max(newest, watermark))
+	newest = max(newest, watermark)
+	s.clock.begin(int64(kept), int64(newest/1e6)) //nolint:gosec // times
+	s.lastSeq.Store(newest)
+	s.watermark.Store(watermark)
 	return s.recover(watermark)
+}
+
+// getNumber reads a number of the meta table, 0 when there is none.
+func (s *Store) getNumber(key []byte, what string) (uint64, error) {
+	stored, err := s.get(key)
+	switch {
+	case err != nil || len(stored) == 0:
+		return 0, err
+	case len(stored) != 8:
+		return 0, fmt.Errorf("%w: %s", engine.ErrCorrupt, what)
+	}
+	return binary.BigEndian.Uint64(stored), nil
 }
 
 // initMeta makes an empty Pebble store ours.

@@ -45,6 +45,13 @@ type Options struct {
 	DirtyBytes   int64
 	MaxUnflushed int64
 
+	// Retention says how long what is kept stays in force: see engine.Retention.
+	Retention engine.Retention
+
+	// Now is the clock by which changes are numbered, and which bounds what expires: see
+	// engine.Store. Default: time.Now.
+	Now func() time.Time
+
 	// FS is the file system. Default: the machine's.
 	FS vfs.FS
 
@@ -60,8 +67,9 @@ type Options struct {
 	// is held out. Must be safe for concurrent use. Default: the system's.
 	Random func() uint64
 
-	volatile      bool // nothing has to survive: no write-ahead log, no sync
-	recoverAtOnce int  // changes that recovery holds in memory at a time
+	volatile      bool                 // nothing has to survive: no write-ahead log, no sync
+	recoverAtOnce int                  // changes that recovery holds in memory at a time
+	up            func() time.Duration // time that went by, whatever Now says
 }
 
 // What Options are unless they say otherwise.
@@ -107,6 +115,11 @@ type Store struct {
 	stalls    atomic.Uint64 // writers that had to wait for a flush
 	waiting   atomic.Int64  // callers that wait for a sync
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
+	watermark atomic.Uint64 // as it is on the disk, or was before the flush under way
+
+	clock   clock
+	once    sync.RWMutex // held for reading while an idempotency entry is committed, for writing while some are swept
+	sweeper sweeper
 
 	calls calls
 
@@ -124,7 +137,12 @@ func Open(dir string, opts Options) (*Store, error) {
 	if len(opts.Keys) == 0 {
 		return nil, errors.New("pebblestore: Options.Keys is empty; pass the keyring's KeyChecks")
 	}
+	var err error
+	if opts.Retention, err = opts.Retention.WithDefaults(); err != nil {
+		return nil, err
+	}
 	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}}
+	s.clock.wall, s.clock.up = s.opts.Now, s.opts.up
 	s.txs.New = func() any { return newTx(s) }
 	s.flush = newFlusher(s)
 	for i := range s.shards {
@@ -161,6 +179,13 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = DefaultMaxUnflushed
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.up == nil {
+		opened := time.Now()
+		o.up = func() time.Duration { return time.Since(opened) }
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -321,7 +346,7 @@ func (s *Store) Stalls() uint64 { return s.stalls.Load() }
 // nextSeq numbers a change, whose subjects are locked. Numbers strictly increase, whatever
 // the clock does.
 func (s *Store) nextSeq() record.Seq {
-	now := uint64(max(time.Now().UnixMicro(), 1))
+	now := uint64(max(s.opts.Now().UnixMicro(), 1))
 	for {
 		last := s.lastSeq.Load()
 		next := max(now, last+1)

@@ -35,6 +35,9 @@ type Opened struct {
 	// durable, and some of what was not. It is nil where that cannot be tried.
 	Crash func() engine.Store
 
+	// Clock is that of the machine that the store runs on. It is nil where that cannot be set.
+	Clock *Clock
+
 	// Discard frees what the closed store holds on disk. It may be nil.
 	Discard func()
 }
@@ -72,6 +75,8 @@ func Run(t *testing.T, open Open) {
 		{"policies get versions", policyVersions},
 		{"a concurrent crowd is counted exactly", concurrentCounts},
 		{"a concurrent crowd on many subjects is counted exactly", concurrentSpread},
+		{"sweeping frees what is out of force", sweepFrees},
+		{"a clock that jumps makes nothing expire at once", clockJumps},
 		{"a closed store says so", closedStore},
 		{"closing ends a walk whose visitor asks the store", closeDuringScan},
 		{"an ended context stops a call", endedContext},
@@ -79,7 +84,7 @@ func Run(t *testing.T, open Open) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			o := open(t)
-			w := &world{t: t, store: o.Store}
+			w := &world{t: t, store: o.Store, open: o}
 			c.run(w)
 			if err := o.Store.Close(); err != nil && !errors.Is(err, engine.ErrClosed) {
 				t.Error(err)
@@ -260,7 +265,7 @@ func releaseForgets(w *world) {
 
 func remembers(w *world) {
 	key := hashing.Digest{1}
-	r, err := w.store.Recall(w.ctx(), domain, key)
+	r, err := w.store.Recall(w.ctx(), domain, key, start)
 	w.must(err)
 	equal(w.t, "remembered before", r == nil, true)
 	ev := signup(1, 1, start)
@@ -269,12 +274,12 @@ func remembers(w *world) {
 		return fmt.Append(nil, "answer ", d.ID)
 	}}
 	w.must(w.store.Assess(w.ctx(), ev, d, func(*engine.Observation, *engine.Decision) {}))
-	r, err = w.store.Recall(w.ctx(), domain, key)
+	r, err = w.store.Recall(w.ctx(), domain, key, start)
 	w.must(err)
 	if r == nil || r.Fingerprint != (hashing.Digest{2}) || r.Expires != start+10 || string(r.Answer) != "answer "+d.ID.String() {
 		w.t.Errorf("remembered: got %+v", r)
 	}
-	r, err = w.store.Recall(w.ctx(), domain+1, key)
+	r, err = w.store.Recall(w.ctx(), domain+1, key, start)
 	w.must(err)
 	equal(w.t, "remembered in another domain", r == nil, true)
 }
@@ -380,7 +385,7 @@ func endedContext(w *world) {
 
 func survivesReopen(t *testing.T, open Open) {
 	o := open(t)
-	w := &world{t: t, store: o.Store}
+	w := &world{t: t, store: o.Store, open: o}
 	before := w.assess(verified(1, 1, start), 1).ID
 	w.outcome(before, scoring.Abuse, start, 1)
 	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "vip", Subject: phone(1)}}, nil))
