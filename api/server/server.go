@@ -60,6 +60,9 @@ type Config struct {
 	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
 	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
 
+	// Measures are further metrics.
+	Measures []Measure
+
 	// Stalls returns how many calls had to wait until the store had written what lay in
 	// memory, for the metrics. It may be nil.
 	Stalls func() uint64
@@ -128,6 +131,9 @@ func New(cfg Config) (*Server, error) {
 		if c.count != nil {
 			registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 { return float64(c.count()) }))
 		}
+	}
+	for _, m := range cfg.Measures {
+		registry.MustRegister(m.collector())
 	}
 	s.handler = s.router(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return s, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/pebblestore"
 	"github.com/ringfence/ringfence/hashing"
 )
@@ -19,7 +20,8 @@ import (
 type dataFlags struct {
 	data    string
 	keyring string
-	upgrade bool // accept an older format
+	upgrade bool             // accept an older format
+	retain  engine.Retention // zero is what the server was last given
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
@@ -54,7 +56,7 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Log: log})
+	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Retention: f.retain, Log: log})
 	return store, hasher, err
 }
 

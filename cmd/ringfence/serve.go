@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ func newServe() *cobra.Command {
 	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
 	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
+	cmd.Flags().DurationVar(&f.retain.Subjects, "keep-subjects", engine.DefaultSubjectRetention, "how long an idle subject is kept; at least 180 days")
+	cmd.Flags().DurationVar(&f.retain.Log, "keep-events", engine.DefaultLogRetention, "how long events are kept in the log; at most as long as subjects")
+	cmd.Flags().Int64Var(&f.retain.LogBytes, "log-bytes", engine.DefaultLogBytes, "size of the log on the disk beyond which its oldest hours are given up early")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
 	cmd.Flags().StringVar(&f.otlp, "otlp-endpoint", "", "address of an OpenTelemetry collector, such as http://127.0.0.1:4318 (default: spans are not made)")
 	return cmd
@@ -77,7 +81,11 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return err
 	}
 	hashing.Warm()
-	cfg := server.Config{Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls}
+	sweep := &sweeper{store: store, log: log}
+	cfg := server.Config{
+		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
+		Measures: sweep.measures(),
+	}
 	if f.otlp != "" {
 		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
 		if startErr != nil {
@@ -98,6 +106,9 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w", f.addr, err)
 	}
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { sweep.run(ctx) })
 	log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
 	return s.Serve(ctx, l)
 }

@@ -22,6 +22,7 @@ const (
 var (
 	keyFormat    = []byte("\x01format")
 	keyWatermark = []byte("\x01watermark")
+	keyRetention = []byte("\x01retention")
 	keyClock     = []byte("\x01clock")
 )
 

@@ -32,7 +32,36 @@ func (s *Store) openMeta() error {
 	if err != nil {
 		return err
 	}
+	if err := s.openRetention(); err != nil {
+		return err
+	}
 	return s.loadLists()
+}
+
+// openRetention completes Options.Retention, from what the store was last opened with if it is
+// empty, and keeps it.
+func (s *Store) openRetention() error {
+	stored, err := s.get(keyRetention)
+	if err != nil {
+		return err
+	}
+	r := &s.opts.Retention
+	if *r == (engine.Retention{}) && len(stored) == 24 {
+		for i, field := range [...]*int64{(*int64)(&r.Subjects), (*int64)(&r.Log), &r.LogBytes} {
+			*field = int64(binary.BigEndian.Uint64(stored[8*i:])) //nolint:gosec // kept bit by bit
+		}
+	}
+	if *r, err = r.WithDefaults(); err != nil {
+		return err
+	}
+	var b []byte
+	for _, field := range [...]int64{int64(r.Subjects), int64(r.Log), r.LogBytes} {
+		b = binary.BigEndian.AppendUint64(b, uint64(field)) //nolint:gosec // kept bit by bit
+	}
+	if bytes.Equal(b, stored) {
+		return nil
+	}
+	return s.db.Set(keyRetention, b, s.writeOptions())
 }
 
 func (s *Store) checkMeta(stored []byte) error {

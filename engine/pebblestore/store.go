@@ -36,7 +36,9 @@ type Options struct {
 	// cannot open it. Without it, that is engine.ErrOlderFormat.
 	Upgrade bool
 
-	// CacheBytes bounds the records kept in memory, but for what DirtyBytes bounds. Default 256 MiB.
+	// CacheBytes bounds the records kept in memory with what it takes to find them, but for what DirtyBytes
+	// bounds. What records leave behind as they grow and go is given back when it is half as much again, so that the
+	// process takes up to twice as much for them. Default 256 MiB.
 	CacheBytes int64
 
 	// DirtyBytes bounds the records in memory that the tables do not have yet, and
@@ -45,7 +47,8 @@ type Options struct {
 	DirtyBytes   int64
 	MaxUnflushed int64
 
-	// Retention says how long what is kept stays in force: see engine.Retention.
+	// Retention says how long what is kept stays in force: see engine.Retention. Default: what it was when the store
+	// was last opened with one.
 	Retention engine.Retention
 
 	// Now is the clock by which changes are numbered, and which bounds what expires: see
@@ -136,10 +139,6 @@ var _ engine.Store = (*Store)(nil)
 func Open(dir string, opts Options) (*Store, error) {
 	if len(opts.Keys) == 0 {
 		return nil, errors.New("pebblestore: Options.Keys is empty; pass the keyring's KeyChecks")
-	}
-	var err error
-	if opts.Retention, err = opts.Retention.WithDefaults(); err != nil {
-		return nil, err
 	}
 	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}}
 	s.clock.wall, s.clock.up = s.opts.Now, s.opts.up

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -28,6 +29,9 @@ const (
 type sweeper struct {
 	mu     sync.Mutex // held during a call
 	cursor []byte     // the key to go on with; guarded by mu
+
+	logBytes  atomic.Uint64 // as of the last call
+	logOldest atomic.Uint64 // number of the oldest event then, 0 for none
 }
 
 // sweepTables are the tables that the sweeper walks, in the order of their keys.

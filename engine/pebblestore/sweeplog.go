@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"errors"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -22,6 +23,8 @@ func (s *Store) sweepLog(now int64, swept *engine.Swept) error {
 		return err
 	}
 	bytes, oldest, err := s.logSize()
+	s.sweeper.logBytes.Store(bytes)
+	s.sweeper.logOldest.Store(uint64(oldest))
 	if err != nil || bytes <= uint64(s.opts.Retention.LogBytes) { //nolint:gosec // positive
 		return err
 	}
@@ -103,3 +106,22 @@ func (s *Store) logSize() (bytes uint64, oldest record.Seq, err error) {
 	}
 	return bytes, oldest, nil
 }
+
+// LogState is how much the event log holds.
+type LogState struct {
+	Bytes  uint64    // on the disk, about
+	Oldest time.Time // when the oldest event was recorded; zero for none
+}
+
+// LogState returns what the last call of Sweep saw.
+func (s *Store) LogState() LogState {
+	state := LogState{Bytes: s.sweeper.logBytes.Load()}
+	if oldest := s.sweeper.logOldest.Load(); oldest > 0 {
+		state.Oldest = time.UnixMicro(int64(oldest)) //nolint:gosec // microseconds fit for 290,000 years
+	}
+	return state
+}
+
+// ClockBehind returns how far the time by which things expire is behind the machine's clock, after
+// that jumped ahead: see engine.Store.
+func (s *Store) ClockBehind() time.Duration { return s.clock.behind() }
