@@ -39,6 +39,18 @@ func (l *listNames) name(id uint16) string {
 	return ""
 }
 
+// domain returns the domain of a list.
+func (l *listNames) domain(id uint16) (hashing.DomainID, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for name, i := range l.ids {
+		if i == id {
+			return name.domain, true
+		}
+	}
+	return 0, false
+}
+
 // id returns the id of a list; ok is false when it was never written to.
 func (l *listNames) id(domain hashing.DomainID, name string) (id uint16, ok bool) {
 	l.mu.RLock()

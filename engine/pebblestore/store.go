@@ -103,12 +103,14 @@ const (
 
 // Store is an engine.Store on Pebble. It is safe for concurrent use.
 type Store struct {
-	db           *pebble.DB
-	lock         *pebble.Lock // on the folder; outlives db
-	opts         Options
-	tableOptions sstable.WriterOptions
-	aside        string // folder of tables on their way into the store
-	guard        *guard
+	db            *pebble.DB
+	lock          *pebble.Lock // on the folder; outlives db
+	opts          Options
+	tableOptions  sstable.WriterOptions
+	readerOptions sstable.ReaderOptions
+	dir           string
+	aside         string // folder of tables on their way into the store
+	guard         *guard
 
 	shards    [shardCount]shard
 	flush     *flusher
@@ -226,6 +228,7 @@ func (s *Store) openDB(dir string) error {
 		return errors.Join(explainOpen(err), s.lock.Close())
 	}
 	o.EnsureDefaults()
+	s.dir, s.readerOptions = dir, o.MakeReaderOptions()
 	s.tableOptions = o.MakeWriterOptions(0, s.db.TableFormat())
 	return nil
 }

@@ -1,7 +1,9 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -39,8 +41,16 @@ func opener(bounds Options, fs func() vfs.FS) storetest.Open {
 			}
 			return s
 		}
-		return storetest.Opened{Store: open(), Reopen: open, Clock: clock, Discard: func() { _ = os.RemoveAll(dir) }}
+		return storetest.Opened{Store: open(), Reopen: open, Clock: clock, Verify: verify, Discard: func() { _ = os.RemoveAll(dir) }}
 	}
+}
+
+func verify(s engine.Store) error {
+	v, err := s.(*Store).Verify(context.Background())
+	if err != nil && v != nil {
+		err = fmt.Errorf("%w: %v", err, v.Damaged)
+	}
+	return err
 }
 
 func TestContractInMemory(t *testing.T) {
@@ -84,7 +94,7 @@ func openCrashable(t testing.TB, bounds Options) storetest.Opened {
 		o.FS = left
 		return open()
 	}
-	return storetest.Opened{Store: open(), Reopen: open, Crash: crash, Clock: clock}
+	return storetest.Opened{Store: open(), Reopen: open, Crash: crash, Clock: clock, Verify: verify}
 }
 
 // TestLinksInAnyOrder has many calls on one number under way at the same time.

@@ -44,9 +44,9 @@ func (s *Store) trimLog(before record.Seq) (ranges int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if uint64(before) > s.watermark.Load()+1 && s.lastSeq.Load() > s.watermark.Load() {
-		if err := s.flush.flush(s.lastSeq.Load); err != nil {
-			s.fail(err)
+	if uint64(before) > s.watermark.Load()+1 {
+		if err := s.flushAll(); err != nil {
+			return 0, err
 		}
 	}
 	before = min(before, record.Seq(s.watermark.Load()+1))

@@ -292,12 +292,20 @@ func (m *machine) reopen(rt *rapid.T) {
 	m.check(rt, m.w.store.Close())
 	m.w.store = m.open.Reopen()
 	m.mark(rt)
+	m.verify(rt)
+}
+
+func (m *machine) verify(rt *rapid.T) {
+	if m.open.Verify != nil {
+		m.check(rt, m.open.Verify(m.w.store))
+	}
 }
 
 func (m *machine) crash(rt *rapid.T) {
 	m.mark(rt)
 	m.w.store = m.open.Crash()
 	m.mark(rt)
+	m.verify(rt)
 }
 
 // compareTimeline holds the walk of one phone's events against the model.

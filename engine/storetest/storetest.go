@@ -38,6 +38,9 @@ type Opened struct {
 	// Clock is that of the machine that the store runs on. It is nil where that cannot be set.
 	Clock *Clock
 
+	// Verify reports damage of an open store that no call shows. It may be nil.
+	Verify func(engine.Store) error
+
 	// Discard frees what the closed store holds on disk. It may be nil.
 	Discard func()
 }
