@@ -18,10 +18,11 @@ import (
 
 // dataFlags are the flags of every command that works on a data folder.
 type dataFlags struct {
-	data    string
-	keyring string
-	upgrade bool             // accept an older format
-	retain  engine.Retention // zero is what the server was last given
+	data     string
+	keyring  string
+	upgrade  bool             // accept an older format
+	tolerant bool             // goes on when a block is damaged, to find all that are
+	retain   engine.Retention // zero is what the server was last given
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
@@ -56,9 +57,16 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Retention: f.retain, Log: log})
+	o := pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die}
+	if f.tolerant {
+		o.Damaged = func(error) {}
+	}
+	store, err := pebblestore.Open(folder, o)
 	return store, hasher, err
 }
+
+// die ends the process for a store that cannot go on.
+func die(err error) { os.Exit(report(fmt.Errorf("the store cannot go on: %w", err), os.Stderr)) }
 
 // loadKeyring reads the keyring. Its errors name the file.
 func (f *dataFlags) loadKeyring() (*hashing.Keyring, error) {

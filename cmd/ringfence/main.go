@@ -111,6 +111,8 @@ var hints = []struct {
 	{engine.ErrOlderFormat, exitStore, "copy the folder, then run: ringfence store upgrade"},
 	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
 	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
+	{errHasStore, exitFailed, "move it away first, or name another folder with --data"},
+	{os.ErrExist, exitFailed, "name a folder that is not there yet"},
 	{os.ErrNotExist, exitFailed, "check the path, or begin with: ringfence serve --init"},
 }
 
@@ -137,6 +139,10 @@ func hintFor(err error) (code int, hint string) {
 		if errors.Is(err, h.err) {
 			return h.code, cmp.Or(h.hint, hint)
 		}
+	}
+	var remote *remoteError
+	if errors.As(err, &remote) {
+		return remote.exit, remote.hint
 	}
 	var bad *usageError
 	if errors.As(err, &bad) {

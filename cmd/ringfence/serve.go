@@ -108,8 +108,9 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	}
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	beside.Go(func() { sweep.run(ctx) })
 	log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
+	beside.Go(func() { sweep.run(ctx) })
+	beside.Go(func() { serveAdmin(ctx, f.data, store, log) })
 	return s.Serve(ctx, l)
 }
 

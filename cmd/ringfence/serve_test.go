@@ -42,9 +42,10 @@ type process struct {
 	logged chan struct{}
 }
 
-func start(t *testing.T, data string) *process {
+func start(t *testing.T, data string, more ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "serve", "--init", "--addr", "127.0.0.1:0", "--data", data)}
+	args := append([]string{"serve", "--init", "--addr", "127.0.0.1:0", "--data", data}, more...)
+	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
 	p.cmd.Env = append(os.Environ(), "RINGFENCE_TEST_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

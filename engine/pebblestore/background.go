@@ -20,6 +20,7 @@ type background struct {
 func (b *background) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: b.failure,
+		DataCorruption:  b.s.damage,
 		FlushEnd:        func(info pebble.FlushInfo) { b.ended(info.Err) },
 		CompactionEnd:   func(info pebble.CompactionInfo) { b.ended(info.Err) },
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,11 @@ type Options struct {
 	// on, since it no longer knows what the disk holds; Fatal should end the
 	// process and must not return. Default: os.Exit(1).
 	Fatal func(error)
+
+	// Damaged is called when a block that is read is not what was written. The error is engine.ErrCorrupt and
+	// names the file. Whoever asked gets engine.ErrCorrupt, too. Default: Fatal, as a store that goes on with damaged tables
+	// would stop somewhere else later.
+	Damaged func(error)
 
 	// Random fills the unguessable part of event ids, and with it decides who
 	// is held out. Must be safe for concurrent use. Default: the system's.
@@ -296,6 +302,15 @@ func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		o.Levels[i].IndexBlockSize = 256 << 10
 	}
 	return o
+}
+
+// damage reports a block that is not what was written.
+func (s *Store) damage(info pebble.DataCorruptionInfo) {
+	err := fmt.Errorf("%w: file %s", engine.ErrCorrupt, filepath.Base(info.Path))
+	if s.opts.Damaged == nil {
+		s.fail(err)
+	}
+	s.opts.Damaged(err)
 }
 
 // pebbleLog hands Pebble's errors to the log and makes its fatal ones ours.
