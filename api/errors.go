@@ -72,6 +72,8 @@ var (
 	ErrMediaType         = problem("media-type")         // the body is of another type than the call takes
 	ErrNoRoute           = problem("no-route")           // there is no such call
 	ErrMethod            = problem("method")             // the call has another method
+	ErrStoreFull         = problem("store-full")         // the disk is nearly full; only reads are answered
+	ErrOverloaded        = problem("overloaded")         // too many changes are under way; try again
 	ErrStore             = problem("store")              // the server cannot read or write at the moment
 	ErrDraining          = problem("draining")           // the server is stopping
 	ErrInternal          = problem("internal")           // a fault of the server

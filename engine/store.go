@@ -20,6 +20,7 @@ var (
 	ErrOlderFormat  = errors.New("the data folder was written by an older version of ringfence")
 	ErrWrongKeyring = errors.New("the data folder belongs to another keyring")
 	ErrNotAStore    = errors.New("the folder holds no ringfence store")
+	ErrFull         = errors.New("the disk of the store is nearly full")
 	ErrTooManyLists = errors.New("no room for another list name")
 )
 
@@ -33,6 +34,8 @@ var (
 // and of the machine (not the loss of the disk). When it returns an error
 // other than a refusal named on the method, the caller cannot know whether it
 // happened, and repeats it with the same Once.
+//
+// While the disk is nearly full, mutations are refused with ErrFull and did not happen; reads go on.
 //
 // Reads see every mutation that returned before they began.
 //

@@ -38,6 +38,7 @@ var (
 	refuseRoute    = &refusal{status: http.StatusNotFound, code: "no-route", title: "There is no such call"}
 	refuseMethod   = &refusal{status: http.StatusMethodNotAllowed, code: "method", title: "This call has another method"}
 	refuseInternal = &refusal{status: http.StatusInternalServerError, code: "internal", title: "Something went wrong here"}
+	refuseFull     = &refusal{status: http.StatusServiceUnavailable, code: "store-full", title: "The disk is nearly full: nothing is counted until there is room", retry: "10"}
 	refuseStore    = &refusal{status: http.StatusServiceUnavailable, code: "store", title: "The store cannot answer", retry: "1"}
 )
 
@@ -50,6 +51,7 @@ var refusals = []struct {
 	{engine.ErrKeyReused, &refusal{status: http.StatusUnprocessableEntity, code: "key-reused", title: "The Idempotency-Key was used before with another request"}},
 	{engine.ErrInFlight, &refusal{status: http.StatusConflict, code: "in-flight", title: "A request with this Idempotency-Key is under way", retry: "1"}},
 	{engine.ErrTooManyLists, &refusal{status: http.StatusUnprocessableEntity, code: "too-many-lists", title: "There is no room for another list"}},
+	{engine.ErrFull, refuseFull},
 	{engine.ErrClosed, refuseStore},
 	{engine.ErrCorrupt, refuseStore},
 	{context.Canceled, refuseStore},

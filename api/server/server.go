@@ -60,6 +60,9 @@ type Config struct {
 	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
 	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
 
+	// Unready returns why no events should be sent here, "" when they should. It may be nil.
+	Unready func() string
+
 	// Measures are further metrics.
 	Measures []Measure
 
@@ -191,6 +194,12 @@ func (s *Server) ready(c *gin.Context) {
 	if s.draining.Load() {
 		c.String(http.StatusServiceUnavailable, "draining\n")
 		return
+	}
+	if s.cfg.Unready != nil {
+		if why := s.cfg.Unready(); why != "" {
+			c.String(http.StatusServiceUnavailable, why+"\n")
+			return
+		}
 	}
 	c.String(http.StatusOK, "ready\n")
 }

@@ -22,6 +22,8 @@ type dataFlags struct {
 	keyring  string
 	upgrade  bool             // accept an older format
 	tolerant bool             // goes on when a block is damaged, to find all that are
+	reserve  int64            // free bytes on the disk below which nothing is changed; 0 is the default
+	ballast  int64            // see pebblestore.Options
 	retain   engine.Retention // zero is what the server was last given
 }
 
@@ -57,7 +59,7 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 	if err != nil {
 		return nil, nil, err
 	}
-	o := pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die}
+	o := pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die, Reserve: f.reserve, Ballast: f.ballast}
 	if f.tolerant {
 		o.Damaged = func(error) {}
 	}

@@ -111,6 +111,7 @@ var hints = []struct {
 	{engine.ErrOlderFormat, exitStore, "copy the folder, then run: ringfence store upgrade"},
 	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
 	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
+	{engine.ErrFull, exitStore, "make room on the disk: ringfence store purge gives up old events, store compact their space"},
 	{errHasStore, exitFailed, "move it away first, or name another folder with --data"},
 	{os.ErrExist, exitFailed, "name a folder that is not there yet"},
 	{os.ErrNotExist, exitFailed, "check the path, or begin with: ringfence serve --init"},

@@ -16,6 +16,7 @@ import (
 	"github.com/ringfence/ringfence/api/server"
 	"github.com/ringfence/ringfence/cmd/ringfence/tracing"
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/pebblestore"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
 )
@@ -45,6 +46,7 @@ func newServe() *cobra.Command {
 	cmd.Flags().DurationVar(&f.retain.Subjects, "keep-subjects", engine.DefaultSubjectRetention, "how long an idle subject is kept; at least 180 days")
 	cmd.Flags().DurationVar(&f.retain.Log, "keep-events", engine.DefaultLogRetention, "how long events are kept in the log; at most as long as subjects")
 	cmd.Flags().Int64Var(&f.retain.LogBytes, "log-bytes", engine.DefaultLogBytes, "size of the log on the disk beyond which its oldest hours are given up early")
+	cmd.Flags().Int64Var(&f.reserve, "disk-reserve", pebblestore.DefaultReserve, "free bytes on the disk below which nothing is counted and only reads are answered; -1 is none")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
 	cmd.Flags().StringVar(&f.otlp, "otlp-endpoint", "", "address of an OpenTelemetry collector, such as http://127.0.0.1:4318 (default: spans are not made)")
 	return cmd
@@ -52,6 +54,9 @@ func newServe() *cobra.Command {
 
 // onErrors are the values of --on-error.
 var onErrors = map[string]scoring.Decision{"deny": 0, "allow": scoring.Allow, "challenge": scoring.Challenge}
+
+// ballastBytes is what a server keeps on its disk to delete when that is full.
+const ballastBytes = 64 << 20
 
 // serve runs until ctx ends and everything under way is answered.
 func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
@@ -71,6 +76,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		level = slog.LevelWarn
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	f.ballast = ballastBytes
 	store, hasher, err := f.open(f.init, log)
 	if err != nil {
 		return err
@@ -84,7 +90,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	sweep := &sweeper{store: store, log: log}
 	cfg := server.Config{
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
-		Measures: sweep.measures(),
+		Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
 	}
 	if f.otlp != "" {
 		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
@@ -112,6 +118,29 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	beside.Go(func() { sweep.run(ctx) })
 	beside.Go(func() { serveAdmin(ctx, f.data, store, log) })
 	return s.Serve(ctx, l)
+}
+
+// unready says why a store takes no events.
+func unready(store *pebblestore.Store) func() string {
+	return func() string {
+		if store.Full() {
+			return "the disk is nearly full: nothing is counted"
+		}
+		return ""
+	}
+}
+
+// spaceMeasures are the metrics of the disk.
+func spaceMeasures(store *pebblestore.Store) []server.Measure {
+	return []server.Measure{
+		{Name: "ringfence_disk_free_bytes", Help: "Free space on the disk of the store, 0 when the file system cannot tell.", Read: func() float64 { return float64(store.FreeBytes()) }},
+		{Name: "ringfence_disk_full", Help: "1 while changes are refused because the disk is nearly full.", Read: func() float64 {
+			if store.Full() {
+				return 1
+			}
+			return 0
+		}},
+	}
 }
 
 // loopback reports whether an address to listen on stays on this machine.

@@ -239,7 +239,7 @@ func (c *copies) sort() {
 
 // writeTable writes sorted records to a file that the store can take over.
 func (s *Store) writeTable(path string, rows []copied, data []byte) error {
-	file, err := s.opts.FS.Create(path, "ringfence-flush")
+	file, err := s.fs.Create(path, "ringfence-flush")
 	if err != nil {
 		return err
 	}

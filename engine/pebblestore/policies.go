@@ -28,6 +28,9 @@ func (s *Store) AdoptPolicy(ctx context.Context, domain hashing.DomainID, source
 	if err != nil || newest > 0 && bytes.Equal(stored, source) {
 		return newest, err
 	}
+	if err := s.checkSpace(); err != nil {
+		return 0, err
+	}
 	value := binary.BigEndian.AppendUint64(nil, uint64(now)) //nolint:gosec // kept bit by bit
 	key := appendPolicyKey(nil, domain, newest+1)
 	if err := s.db.Set(key, append(value, source...), s.writeOptions()); err != nil {

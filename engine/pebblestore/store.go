@@ -56,6 +56,14 @@ type Options struct {
 	// engine.Store. Default: time.Now.
 	Now func() time.Time
 
+	// Reserve is how many bytes have to be free on the disk for changes to be taken: looked at every second. Default 256
+	// MiB; below zero it is not looked at.
+	Reserve int64
+
+	// Ballast is the size in bytes of a file in the folder that is deleted when a write finds no room, so that it does.
+	// Default: none.
+	Ballast int64
+
 	// FS is the file system. Default: the machine's.
 	FS vfs.FS
 
@@ -114,6 +122,7 @@ type Store struct {
 	opts          Options
 	tableOptions  sstable.WriterOptions
 	readerOptions sstable.ReaderOptions
+	fs            vfs.FS // Options.FS, which gives the ballast up when it is full
 	dir           string
 	aside         string // folder of tables on their way into the store
 	guard         *guard
@@ -131,6 +140,9 @@ type Store struct {
 	clock   clock
 	once    sync.RWMutex // held for reading while an idempotency entry is committed, for writing while some are swept
 	sweeper sweeper
+	space   space
+	quit    chan struct{} // closed: stop what goes on beside
+	beside  sync.WaitGroup
 
 	calls calls
 
@@ -150,6 +162,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}}
 	s.clock.wall, s.clock.up = s.opts.Now, s.opts.up
+	s.space.s, s.quit = s, make(chan struct{})
 	s.txs.New = func() any { return newTx(s) }
 	s.flush = newFlusher(s)
 	for i := range s.shards {
@@ -165,6 +178,8 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, errors.Join(err, s.closeDB())
 	}
 	go s.flush.run()
+	s.space.look()
+	s.beside.Go(func() { s.space.watch(s.quit) })
 	return s, nil
 }
 
@@ -186,6 +201,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = DefaultMaxUnflushed
+	}
+	if o.Reserve == 0 {
+		o.Reserve = DefaultReserve
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -221,8 +239,11 @@ func (s *Store) openDB(dir string) error {
 	if s.lock, err = lockFolder(dir, &s.opts); err != nil {
 		return err
 	}
-	s.guard = newGuard(s.opts.FS, dir)
-	if err = errors.Join(s.guard.check(), checkLogs(s.opts.FS, dir)); err != nil {
+	s.dir = dir
+	s.space.begin(dir)
+	s.fs = s.space.fs()
+	s.guard = newGuard(s.fs, dir)
+	if err = errors.Join(s.guard.check(), checkLogs(s.fs, dir)); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
 	// Pebble takes the memory of memtables out of the cache: without room for
@@ -234,7 +255,7 @@ func (s *Store) openDB(dir string) error {
 		return errors.Join(explainOpen(err), s.lock.Close())
 	}
 	o.EnsureDefaults()
-	s.dir, s.readerOptions = dir, o.MakeReaderOptions()
+	s.readerOptions = o.MakeReaderOptions()
 	s.tableOptions = o.MakeWriterOptions(0, s.db.TableFormat())
 	return nil
 }
@@ -283,7 +304,7 @@ func explainOpen(err error) error {
 func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 	o := &pebble.Options{
 		Cache:                       cache,
-		FS:                          s.opts.FS,
+		FS:                          s.fs,
 		Lock:                        s.lock,
 		ErrorIfNotExists:            !s.opts.Create,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -342,6 +363,8 @@ func (s *Store) Close() error {
 		return engine.ErrClosed
 	}
 	s.flush.stop()
+	close(s.quit)
+	s.beside.Wait()
 	var err error
 	if !s.opts.volatile && s.flush.since.Load() > 0 {
 		err = s.flush.flush(s.lastSeq.Load)

@@ -139,7 +139,7 @@ func (s *Store) sweepSubjects(ctx context.Context, keys [][]byte, now int64, swe
 			return fmt.Errorf("%w: key of a subject record", engine.ErrCorrupt)
 		}
 	}
-	t, err := s.begin(ctx, subjects...)
+	t, err := s.beginSweep(ctx, subjects...)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (s *Store) sweepEntries(ctx context.Context, keys [][]byte, now int64, swep
 	for i, key := range keys {
 		subjects[i], _ = hashing.SubjectFromBytes(key[entriesPrefix:]) // looksExpired has read it
 	}
-	t, err := s.begin(ctx, subjects...)
+	t, err := s.beginSweep(ctx, subjects...)
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,17 @@ func (s *Store) begin(ctx context.Context, subjects ...hashing.Subject) (*tx, er
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.checkSpace(); err != nil {
+		return nil, err
+	}
+	return s.beginSweep(ctx, subjects...)
+}
+
+// beginSweep is begin for changes that make room on the disk.
+func (s *Store) beginSweep(ctx context.Context, subjects ...hashing.Subject) (*tx, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.flush.makeRoom(ctx); err != nil {
 		s.leave()
 		return nil, err
