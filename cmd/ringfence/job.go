@@ -41,8 +41,8 @@ func (j job) run(ctx context.Context, s *pebblestore.Store) (any, error) {
 	case "compact":
 		return nil, s.Compact(ctx)
 	case "purge":
-		any, err := s.Purge(ctx, j.Before)
-		return purged{Purged: any}, err
+		found, err := s.Purge(ctx, j.Before)
+		return purged{Purged: found}, err
 	}
 	return nil, errJob
 }

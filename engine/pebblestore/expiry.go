@@ -18,7 +18,7 @@ func (s *Store) idle(r *record.Record, now int64) bool {
 // logFrom returns the first number that an event in force can have.
 func (s *Store) logFrom(now int64) record.Seq {
 	from := now - int64(s.opts.Retention.Log/time.Second) + 1
-	return record.Seq(max(from, 0)) * 1e6 //nolint:gosec // not negative
+	return record.Seq(max(from, 0)) * 1e6
 }
 
 // inForce reports whether what expires at a time, 0 for never, has not.

@@ -166,12 +166,12 @@ func (s *Store) Compact(ctx context.Context) error {
 
 // Purge takes every event that was recorded before a time, in unix seconds, out of the log: timelines, outcomes and
 // backtests know them no more. What was counted stays. It reports whether there was any.
-func (s *Store) Purge(ctx context.Context, before int64) (any bool, err error) {
+func (s *Store) Purge(ctx context.Context, before int64) (purged bool, err error) {
 	if err := s.enter(ctx); err != nil {
 		return false, err
 	}
 	defer s.leave()
-	n, err := s.trimLog(record.Seq(max(before, 0)) * 1e6) //nolint:gosec // not negative
+	n, err := s.trimLog(record.Seq(max(before, 0)) * 1e6)
 	if err != nil || n == 0 {
 		return false, err
 	}

@@ -196,8 +196,8 @@ func TestPurgeTakesEventsAndNoCounts(t *testing.T) {
 	m.pass(time.Minute)
 	recent := assessAt(t, s, m.Now())
 	for _, want := range []bool{true, false} {
-		if any, err := s.Purge(t.Context(), m.Now().Unix()); err != nil || any != want {
-			t.Errorf("purge: %v, %v", any, err)
+		if purge, err := s.Purge(t.Context(), m.Now().Unix()); err != nil || purge != want {
+			t.Errorf("purge: %v, %v", purge, err)
 		}
 	}
 	if _, err := s.Entry(t.Context(), 1, old); !errors.Is(err, engine.ErrUnknownEvent) {

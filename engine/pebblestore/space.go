@@ -55,11 +55,11 @@ func (p *space) look() {
 		return
 	}
 	p.free.Store(usage.AvailBytes)
-	full := usage.AvailBytes < uint64(max(p.s.opts.Reserve, 0)) //nolint:gosec // not negative
+	full := usage.AvailBytes < uint64(max(p.s.opts.Reserve, 0))
 	if p.full.Swap(full) != full {
 		p.s.opts.Log.Warn("free space on the disk of the store", "enough", !full, "bytes", usage.AvailBytes)
 	}
-	if room := p.s.opts.Reserve + 2*p.s.opts.Ballast; usage.AvailBytes > uint64(max(room, 0)) { //nolint:gosec // not negative
+	if room := p.s.opts.Reserve + 2*p.s.opts.Ballast; usage.AvailBytes > uint64(max(room, 0)) {
 		if err := p.load(); err != nil {
 			p.s.opts.Log.Warn("the ballast cannot be written", "error", err)
 		}

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -64,7 +65,7 @@ func TestNothingIsChangedBelowTheReserve(t *testing.T) {
 // succeed, and changes are refused from then on, until there is room; and a store opens on a full disk.
 func TestAFullDisk(t *testing.T) {
 	dir := smallDisk(t, "192m")
-	o := Options{Keys: testKeys, Create: true, Reserve: 8 << 20, Ballast: 24 << 20, Fatal: func(err error) { panic(err) }}
+	o := Options{Keys: testKeys, Create: true, Reserve: 32 << 20, Ballast: 24 << 20, Fatal: func(err error) { panic(err) }}
 	s, err := Open(filepath.Join(dir, "store"), o)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func smallDisk(t *testing.T, size string) string {
 	if err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).Run(); err != nil {
 		t.Skip("needs the right to mount a file system")
 	}
-	t.Cleanup(func() { _ = exec.Command("umount", dir).Run() })
+	t.Cleanup(func() { _ = exec.CommandContext(context.Background(), "umount", dir).Run() })
 	return dir
 }
 

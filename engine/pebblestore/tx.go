@@ -43,9 +43,6 @@ func newTx(s *Store) *tx { return &tx{s: s} }
 // begin starts a step that changes subjects, once there is room for changes. After nil, the
 // caller must call end.
 func (s *Store) begin(ctx context.Context, subjects ...hashing.Subject) (*tx, error) {
-	if err := s.enter(ctx); err != nil {
-		return nil, err
-	}
 	if err := s.checkSpace(); err != nil {
 		return nil, err
 	}
