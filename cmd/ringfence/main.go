@@ -105,6 +105,7 @@ var hints = []struct {
 	{errNotMet, exitNotMet, ""},
 	{errUnreachable, exitUnreachable, "start it with: ringfence serve --init, or name its address with --server"},
 	{errOpenKeyring, exitFailed, "take the rights of others away: chmod 600 on the keyring file"},
+	{errWideFolder, exitFailed, "take the rights of others away: chmod 700 on the folder"},
 	{engine.ErrLocked, exitStore, "stop the other ringfence, or name another folder with --data"},
 	{engine.ErrWrongKeyring, exitStore, "use the keyring that the folder was made with; without it, what was counted cannot be read"},
 	{engine.ErrNewerFormat, exitStore, "use the version of ringfence that wrote it, or a newer one"},

@@ -154,3 +154,52 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 		t.Error(r)
 	}
 }
+
+func TestDoctorLooksAtTheStore(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "d")
+	p := start(t, data)
+	var a api.Assessment
+	if err := p.post(t, "/v1/assessments", `{"phone_number":"+12025550143","event":"signup"}`, &a); err != nil {
+		t.Fatal(err)
+	}
+	doctor := func(args ...string) ran {
+		return command(t, "", append([]string{"doctor", "--data", data, "--server", p.url}, args...)...)
+	}
+	if r := doctor("--deep"); r.code != exitOK || !r.says("ok store: all of it is whole") {
+		t.Errorf("beside a server: %v", r)
+	}
+	if err := p.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if r := doctor("--deep"); r.code != exitOK || !r.says("ok store: all of it is whole") {
+		t.Errorf("without: %v", r)
+	}
+	if r := doctor("--disk-reserve", fmt.Sprint(1<<62)); r.code != exitNotMet || !r.says("wrong disk:") || !r.says("hint: make room") {
+		t.Errorf("little space: %v", r)
+	}
+	folder := filepath.Join(data, "store")
+	if err := os.Chmod(folder, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if r := doctor(); r.code != exitNotMet || !r.says("wrong folder:") || !r.says("chmod 700") {
+		t.Errorf("a wide folder: %v", r)
+	}
+	if err := os.Chmod(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(folder, "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal("no tables")
+	}
+	b, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[10] ^= 1
+	if err := os.WriteFile(tables[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := doctor("--deep"); r.code != exitNotMet || !r.says("wrong store:") || !r.says("restore the folder from a backup") || !r.says("a block is not what was written") {
+		t.Errorf("a damaged table: %v", r)
+	}
+}
