@@ -75,6 +75,14 @@ var (
 	ErrStoreFull         = problem("store-full")         // the disk is nearly full; only reads are answered
 	ErrOverloaded        = problem("overloaded")         // too many changes are under way; try again
 	ErrStore             = problem("store")              // the server cannot read or write at the moment
+	ErrStoreFull         = problem("store-full")         // the disk is nearly full: nothing is counted until there is room
+	ErrNoKey             = problem("no-key")             // the server asks for a key: see Client.Key
+	ErrWrongKey          = problem("wrong-key")          // the key lets nobody in
+	ErrScope             = problem("scope")              // the key may not make this call
+	ErrDomain            = problem("domain")             // the key is of another domain
+	ErrRate              = problem("rate")               // the key asks too often: see Error.RetryAfter
+	ErrSubjects          = problem("subjects")           // the key has no different numbers left today
+	ErrAudit             = problem("audit")              // the server cannot write down what the call does
 	ErrDraining          = problem("draining")           // the server is stopping
 	ErrInternal          = problem("internal")           // a fault of the server
 )

@@ -29,6 +29,9 @@ func newDoctor() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{w: cmd.OutOrStdout()}
 			d.check("keyring", f.checkKeyring())
+			if !f.sealed {
+				_, _ = fmt.Fprintf(d.w, "-      %s\n", plainKeyring)
+			}
 			served := d.checkServer(cmd.Context(), server)
 			d.check("folder", f.checkFolder())
 			d.check("disk", f.checkDisk())

@@ -45,7 +45,11 @@ func newLists() *cobra.Command {
 				return err
 			}
 			i := &listImport{store: store, hasher: hasher, list: args[0], region: region, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
-			err = errors.Join(i.run(cmd.Context(), in), store.Close())
+			err = i.run(cmd.Context(), in)
+			if i.added > 0 { // what came before an error stays
+				err = errors.Join(err, f.noteDown(f.ring, "lists.import", "", fmt.Sprintf("on list %s: %d entries added or replaced, %d refused", i.list, i.added, i.read-i.added)))
+			}
+			err = errors.Join(err, store.Close())
 			if err == nil && strict && len(i.refused) > 0 {
 				err = errNotMet
 			}

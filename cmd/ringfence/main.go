@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
 	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(),
-		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newDocs(), newOpenAPI(), newVersion())
+		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newAPIKeys(), newAudit(), newDocs(), newOpenAPI(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)

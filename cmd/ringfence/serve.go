@@ -3,16 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/api/access"
 	"github.com/ringfence/ringfence/api/server"
 	"github.com/ringfence/ringfence/cmd/ringfence/tracing"
 	"github.com/ringfence/ringfence/engine"
@@ -24,12 +22,13 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	dataFlags
-	addr    string
-	init    bool
-	policy  string
-	onError string
-	quiet   bool
-	otlp    string
+	listenFlags
+	init     bool
+	profiles string
+	policy   string
+	onError  string
+	quiet    bool
+	otlp     string
 }
 
 func newServe() *cobra.Command {
@@ -38,8 +37,10 @@ func newServe() *cobra.Command {
 		Use: "serve", Short: "answer requests over HTTP", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f, cmd.ErrOrStderr()) },
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
+	f.dataFlags.add(cmd)
+	f.addCallers(cmd)
+	f.listenFlags.add(cmd)
+	cmd.Flags().StringVar(&f.profiles, "profile-socket", "", "path of a unix socket for profiles, which only the user of the server can open (default: none)")
 	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
 	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
@@ -60,8 +61,8 @@ const ballastBytes = 64 << 20
 
 // serve runs until ctx ends and everything under way is answered.
 func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
-	if !loopback(f.addr) {
-		return errors.New("only loopback addresses are served for now, since callers have no keys yet; put a proxy that knows your callers in front")
+	if err := harden(); err != nil {
+		return err
 	}
 	onError, ok := onErrors[f.onError]
 	if !ok {
@@ -77,6 +78,13 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
 	f.ballast = ballastBytes
+	keys, err := access.OpenRing(f.callersPath())
+	if err != nil {
+		return err
+	}
+	if err := f.check(keys); err != nil {
+		return err
+	}
 	store, hasher, err := f.open(f.init, log)
 	if err != nil {
 		return err
@@ -86,11 +94,20 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	trail, err := f.auditLog(f.ring)
+	if err != nil {
+		return err
+	}
+	secure, err := f.tls(log)
+	if err != nil {
+		return err
+	}
 	hashing.Warm()
 	sweep := &sweeper{store: store, log: log}
 	cfg := server.Config{
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
 		Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
+		Keys: keys, Domain: hashing.DefaultDomain, Audit: trail, TLS: secure,
 	}
 	if f.otlp != "" {
 		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
@@ -108,16 +125,14 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.addr)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w", f.addr, err)
-	}
+	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
-	beside.Go(func() { sweep.run(ctx) })
-	beside.Go(func() { serveAdmin(ctx, f.data, store, log) })
-	return s.Serve(ctx, l)
+	defer stop()
+	return f.answer(ctx, s, keys, log, func() {
+		beside.Go(func() { sweep.run(ctx) })
+		beside.Go(func() { serveAdmin(ctx, f.data, store, log) })
+	})
 }
 
 // unready says why a store takes no events.
@@ -143,15 +158,27 @@ func spaceMeasures(store *pebblestore.Store) []server.Measure {
 	}
 }
 
-// loopback reports whether an address to listen on stays on this machine.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
+// answer listens, starts what runs beside, and answers until ctx ends.
+func (f *serveFlags) answer(ctx context.Context, s *server.Server, keys *access.Ring, log *slog.Logger, beside func()) error {
+	l, err := f.listen(ctx)
 	if err != nil {
-		return false
+		return err
 	}
-	if host == "localhost" {
-		return true
+	if f.profiles != "" {
+		socket, err := listenProfiles(ctx, f.profiles)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		go serveProfiles(ctx, socket)
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	if keys.Needed() {
+		log.Info("serving", "addr", l.Addr().String(), "keys", keys.Live())
+	} else {
+		log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
+	}
+	if !f.sealed {
+		log.Warn(plainKeyring)
+	}
+	beside()
+	return s.Serve(ctx, l)
 }

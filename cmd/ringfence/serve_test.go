@@ -220,7 +220,7 @@ func TestCommands(t *testing.T) {
 		{"policy show", exitOK, "accounts_per_phone"},
 		{"policy lint " + broken, exitNotMet, "line 2, column 1"},
 		{"policy lint " + dir + "/none.yaml", exitNotMet, "no such file"},
-		{"serve --addr 0.0.0.0:0 --data " + data, exitFailed, "loopback"},
+		{"serve --addr 0.0.0.0:0 --data " + data, exitFailed, "apikeys create"},
 		{"serve --data " + data, exitFailed, "serve --init"},
 		{"keys init --data " + data, exitOK, "back it up"},
 		{"keys init --data " + data, exitFailed, "exists"},
