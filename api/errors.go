@@ -75,7 +75,6 @@ var (
 	ErrStoreFull         = problem("store-full")         // the disk is nearly full; only reads are answered
 	ErrOverloaded        = problem("overloaded")         // too many changes are under way; try again
 	ErrStore             = problem("store")              // the server cannot read or write at the moment
-	ErrStoreFull         = problem("store-full")         // the disk is nearly full: nothing is counted until there is room
 	ErrNoKey             = problem("no-key")             // the server asks for a key: see Client.Key
 	ErrWrongKey          = problem("wrong-key")          // the key lets nobody in
 	ErrScope             = problem("scope")              // the key may not make this call

@@ -23,6 +23,7 @@ type Once struct {
 	Key         hashing.Digest
 	Fingerprint hashing.Digest // of the request
 	Expires     int64          // unix seconds, the first second at which the key is free again
+	Lasts       int64          // seconds: it is free that long after it was used, by the store's clock, if that is earlier; 0 is twice OnceFor
 
 	// Render returns the answer to keep. It is called during the commit, when
 	// the results are known, and must not block.

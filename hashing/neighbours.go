@@ -25,7 +25,7 @@ func (h *Hasher) Neighbours(n Number) (below, above Subject) {
 func step(text []byte, last, first byte, by int8) bool {
 	for i := len(text) - 1; i >= 0; i-- {
 		if text[i] != last {
-			text[i] += byte(by)
+			text[i] += byte(by) //nolint:gosec // 1 or -1
 			return true
 		}
 		text[i] = first

@@ -15,10 +15,10 @@ import (
 // a file that is not plain. Seal and Unseal are the pair for a passphrase; a
 // pair that asks an external key service fits as well, as long as its files do not
 // begin with a brace, which plain ones do. What they are given and return is secret: they keep and log none of it.
-type (
-	Wrap   func(plain []byte) ([]byte, error)
-	Unwrap func(file []byte) ([]byte, error)
-)
+type Wrap func(plain []byte) ([]byte, error)
+
+// Unwrap is the inverse of a Wrap.
+type Unwrap func(file []byte) ([]byte, error)
 
 // A sealed keyring is two lines:
 //

@@ -27,7 +27,7 @@ func (f *dataFlags) callersPath() string {
 }
 
 func (f *dataFlags) addCallers(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.callers, "apikeys", "", "file of the keys for callers (default apikeys.json in the data folder)")
+	textSetting(cmd.Flags(), &f.callers, "apikeys")
 }
 
 func newAPIKeys() *cobra.Command {

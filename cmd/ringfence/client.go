@@ -34,7 +34,7 @@ type clientFlags struct {
 
 func (f *clientFlags) add(cmd *cobra.Command) {
 	f.output = "table"
-	cmd.Flags().StringVar(&f.server, "server", "http://127.0.0.1:8080", "address of the server")
+	textSetting(cmd.Flags(), &f.server, "server")
 	cmd.Flags().VarP(&f.output, "output", "o", "table, json or ndjson")
 	cmd.Flags().StringVar(&f.keyFile, "key-file", "", "file with the key to show to the server, which only its owner may read")
 	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "authorities to know the server by, in PEM (default: those of the system)")
@@ -74,9 +74,14 @@ func (f *clientFlags) client() *api.Client { return f.asks }
 
 // print writes an answer as JSON, or as a table that fill writes.
 func (f *clientFlags) print(w io.Writer, answer any, fill func(io.Writer)) error {
-	if f.output != "table" {
+	return printAs(f.output, w, answer, fill)
+}
+
+// printAs prints data as JSON, or as a table that fill writes.
+func printAs(form output, w io.Writer, answer any, fill func(io.Writer)) error {
+	if form != "table" {
 		e := json.NewEncoder(w)
-		if f.output == "json" {
+		if form == "json" {
 			e.SetIndent("", "  ")
 		}
 		return e.Encode(answer)

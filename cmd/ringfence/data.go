@@ -34,9 +34,9 @@ type dataFlags struct {
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.data, "data", ".ringfence", "data folder")
-	cmd.Flags().StringVar(&f.keyring, "keyring", "", "keyring file (default keyring.json in the data folder; keep it elsewhere in production)")
-	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "file with the passphrase of a sealed keyring (default: the systemd credential "+credential+", or the terminal)")
+	textSetting(cmd.Flags(), &f.data, "data")
+	textSetting(cmd.Flags(), &f.keyring, "keyring")
+	textSetting(cmd.Flags(), &f.passphraseFile, "passphrase_file")
 	f.cmd = cmd
 }
 

@@ -36,6 +36,7 @@ var owners = map[string]string{
 	"github.com/pb33f/":                 "api/server", // in tests only
 	"pgregory.net/rapid":                "engine/storetest",
 	"github.com/anishathalye/porcupine": "engine/storetest",
+	"github.com/rogpeppe/":              "cmd/ringfence", // in tests only
 }
 
 func TestLayers(t *testing.T) {

@@ -29,11 +29,11 @@ type listenFlags struct {
 
 func (f *listenFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; one that is no loopback address needs keys for callers, and TLS or --behind-proxy")
-	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate chain in PEM, for TLS 1.3; read again when it changes")
-	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of the certificate in PEM")
-	fl.StringVar(&f.clientCA, "client-ca", "", "let in only clients with a certificate of these authorities, in PEM")
-	fl.BoolVar(&f.behindProxy, "behind-proxy", false, "a proxy in front speaks TLS, and nobody but it reaches the address")
+	textSetting(fl, &f.addr, "addr")
+	textSetting(fl, &f.tlsCert, "tls_cert")
+	textSetting(fl, &f.tlsKey, "tls_key")
+	textSetting(fl, &f.clientCA, "client_ca")
+	switchSetting(fl, &f.behindProxy, "behind_proxy")
 }
 
 // check says what an address lacks that is not this machine's alone.

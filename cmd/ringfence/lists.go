@@ -35,11 +35,17 @@ func newLists() *cobra.Command {
 			"Numbers are hashed as they are read. Refused ones are counted by cause and named by their position, never shown.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := openInput(args[1], cmd.InOrStdin())
+			file, size, err := openSized(args[1], cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
-			defer func() { _ = in.Close() }()
+			defer func() { _ = file.Close() }()
+			bar := newBar(cmd.ErrOrStderr(), "importing", size)
+			defer func() { _ = bar.Clear() }()
+			in, err := unpack(args[1], io.TeeReader(file, bar))
+			if err != nil {
+				return err
+			}
 			store, hasher, err := f.open(false, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err

@@ -38,23 +38,32 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot(stdout)
+	root.SetArgs(args)
+	root.SetIn(&interruptible{ctx: ctx, from: stdin})
+	root.SetErr(stderr)
+	return report(root.ExecuteContext(ctx), stderr)
+}
+
+// newRoot returns the command that all others are below. Cobra's completion command keeps the output that it finds when it is made.
+func newRoot(stdout io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use: "ringfence", Short: "score phone numbers for abuse without keeping them",
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return configure(cmd) },
 	}
-	root.SetArgs(args)
-	root.SetIn(&interruptible{ctx: ctx, from: stdin})
 	root.SetOut(stdout)
-	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
-	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(),
-		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newAPIKeys(), newAudit(), newDocs(), newOpenAPI(), newVersion())
+	root.PersistentFlags().String("config", "", "configuration file in YAML: see ringfence config show --help")
+	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
+		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newAPIKeys(), newAudit(), newConfig(), newDocs(), newOpenAPI(), newMan(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)
-	return report(root.ExecuteContext(ctx), stderr)
+	completeFlags(root)
+	return root
 }
 
 // usageError is a command line that makes no sense.
@@ -123,8 +132,11 @@ func report(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
 	code, hint := hintFor(err)
+	if code == exitInterrupted {
+		err = errors.New("interrupted")
+	}
+	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
 	if hint != "" {
 		_, _ = fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
@@ -136,6 +148,10 @@ func hintFor(err error) (code int, hint string) {
 	var policy *scoring.PolicyError
 	if errors.As(err, &policy) {
 		hint = "correct the lines named above; ringfence policy lint FILE checks again"
+	}
+	var settings *scoring.SettingsError
+	if errors.As(err, &settings) {
+		return exitUsage, "correct the lines named above; ringfence config show --help says what a configuration file is"
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.err) {

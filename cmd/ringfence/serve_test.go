@@ -22,15 +22,18 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"github.com/ringfence/ringfence/api"
 )
 
-// TestMain lets the test binary be the program itself, so that it can be killed.
+// TestMain lets the test binary be the program itself, so that it can be killed, and that scripts
+// can call it.
 func TestMain(m *testing.M) {
 	if os.Getenv("RINGFENCE_TEST_MAIN") == "1" {
 		main()
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"ringfence": main})
 }
 
 // process is the program, serving.

@@ -34,6 +34,9 @@ func (b *background) ended(err error) {
 }
 
 func (b *background) failure(err error) {
+	if b.s.opts.Damaged != nil && pebble.IsCorruptionError(err) {
+		return // somebody looks for all the damage there is, and was told
+	}
 	n := b.failed.Add(1)
 	if n == 1 {
 		b.s.opts.Log.Error("pebble", "error", err)

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -17,7 +18,7 @@ func (t *tx) putOnce(domain hashing.DomainID, once *engine.Once) error {
 	t.key = appendOnceKey(t.key[:0], domain, once.Key)
 	t.value = append(t.value[:0], once.Fingerprint[:]...)
 	// By a clock that is far ahead, a key would last for years.
-	expires := min(once.Expires, t.now+2*engine.OnceFor)
+	expires := min(once.Expires, t.now+cmp.Or(once.Lasts, 2*engine.OnceFor))
 	t.value = binary.BigEndian.AppendUint64(t.value, uint64(expires)) //nolint:gosec // kept bit by bit
 	t.value = append(t.value, once.Render()...)
 	return t.writes().Set(t.key, t.value, nil)

@@ -160,7 +160,7 @@ func (m *machine) assess(rt *rapid.T) {
 	ev := m.event(rt)
 	blocked := rapid.IntRange(0, 4).Draw(rt, "blocked") == 0
 	d := new(engine.Decision)
-	if key := byte(rapid.IntRange(0, 3).Draw(rt, "key")); key > 0 && m.model.once[key] <= m.model.now {
+	if key := byte(rapid.IntRange(0, 3).Draw(rt, "key")); key > 0 && m.model.once[key] <= m.model.now { //nolint:gosec // 0 to 3
 		m.model.once[key] = m.model.now + engine.OnceFor
 		ev.Once = &engine.Once{Key: hashing.Digest{key}, Expires: m.model.once[key], Render: func() []byte { return nil }}
 	}

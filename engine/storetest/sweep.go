@@ -127,7 +127,7 @@ func clockJumps(w *world) {
 	for _, jump := range []int64{-hours, hours, 10 * years, -10 * years} {
 		now := w.pass(days)
 		p := int(jump/hours + 1_000_000)
-		id := w.remember(signup(p, p, now), byte(jump/hours))
+		id := w.remember(signup(p, p, now), byte(jump/hours)) //nolint:gosec // a few
 		for range 4 {
 			w.assess(signup(p, p, now), 0)
 		}
@@ -148,7 +148,7 @@ func clockJumps(w *world) {
 		if n := r.Count(scoring.Signup, record.TimeOf(now), uint32(2*hours)); n != 7 && jump > -days { // one long ago is no signup of today
 			w.t.Errorf("jump of %d h: %v of 7 signups are counted", jump/hours, n)
 		}
-		equal(w.t, "the key is remembered", w.recalls(byte(jump/hours), now), true)
+		equal(w.t, "the key is remembered", w.recalls(byte(jump/hours), now), true) //nolint:gosec // a few
 		_, err := w.store.Entry(w.ctx(), domain, id)
 		w.must(err)
 		entries, err := w.store.Entries(w.ctx(), domain, list, hashing.Subject{}, 10, now)
