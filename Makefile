@@ -29,8 +29,9 @@ $(TOOLS)/golangci-lint-$(GOLANGCI):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI)
 	mv $(TOOLS)/golangci-lint $@
 
-# What tests use besides Go: Prometheus and its promtool, from the distribution. Without them those tests are skipped.
+# What tests use besides Go: systemd-analyze, Prometheus and its promtool, from the distribution. Without them those tests are skipped.
 tools:
+	command -v systemd-analyze || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd)
 	command -v promtool || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus)
 
 # What is packaged, against the schemas of those who read it: a module of its own, and a linter for workflows.

@@ -83,7 +83,7 @@ func serveAdmin(ctx context.Context, data string, store *pebblestore.Store, log 
 		}
 		began := time.Now()
 		answer := answerJob(r.Context(), j, store)
-		log.Info("job", "job", jobName(j), "exit", answer.Exit, "duration", time.Since(began))
+		log.Info("job", "job", jobName(j), "exit", answer.Exit, "duration_ms", time.Since(began).Milliseconds())
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // whoever asked is gone
 	})

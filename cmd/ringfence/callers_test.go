@@ -298,8 +298,8 @@ func TestOtherMachinesNeedKeysAndTLS(t *testing.T) {
 	}
 }
 
-// TestAdminSocket asks for a profile on the socket, and for none anywhere else.
-func TestAdminSocket(t *testing.T) {
+// TestProfileSocket asks for a profile on the socket, and for none anywhere else.
+func TestProfileSocket(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("SKIPPED: no such sockets here")
 	}

@@ -47,7 +47,12 @@ type process struct {
 
 func start(t *testing.T, data string, more ...string) *process {
 	t.Helper()
-	args := append([]string{"serve", "--init", "--addr", "127.0.0.1:0", "--data", data}, more...)
+	return launch(t, append([]string{"serve", "--init", "--addr", "127.0.0.1:0", "--data", data}, more...))
+}
+
+// launch starts the program with arguments that make it serve.
+func launch(t *testing.T, args []string) *process {
+	t.Helper()
 	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
 	p.cmd.Env = append(os.Environ(), "RINGFENCE_TEST_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
