@@ -10,7 +10,7 @@ func (h *Hasher) Neighbours(n Number) (below, above Subject) {
 	}
 	var digits [MaxNumberSize]byte
 	text := digits[:copy(digits[:], n.p.v.text())]
-	if step(text, '9', '0', +1) {
+	if step(text, '9', '0', 1) {
 		above = h.subject(Phone, h.p.v.phone, text, "")
 	}
 	text = digits[:copy(digits[:], n.p.v.text())]
@@ -22,10 +22,10 @@ func (h *Hasher) Neighbours(n Number) (below, above Subject) {
 
 // step counts decimal digits one up or down in place, and reports false when
 // that would take another digit.
-func step(text []byte, last, first byte, by int) bool {
+func step(text []byte, last, first byte, by int8) bool {
 	for i := len(text) - 1; i >= 0; i-- {
 		if text[i] != last {
-			text[i] = byte(int(text[i]) + by) //nolint:gosec // stays a digit
+			text[i] += byte(by) //nolint:gosec // 1 or -1
 			return true
 		}
 		text[i] = first

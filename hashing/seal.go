@@ -17,7 +17,7 @@ import (
 // begin with a brace, which plain ones do. What they are given and return is secret: they keep and log none of it.
 type Wrap func(plain []byte) ([]byte, error)
 
-// Unwrap makes a plain keyring file again of one that a Wrap made.
+// Unwrap is the inverse of a Wrap.
 type Unwrap func(file []byte) ([]byte, error)
 
 // A sealed keyring is two lines:

@@ -18,7 +18,7 @@ import (
 // The names under which systemd hands passphrases to a unit (LoadCredential).
 const (
 	credential    = "ringfence-passphrase"
-	newCredential = "ringfence-new-passphrase" //nolint:gosec // a name, no secret
+	newCredential = "ringfence-new-passphrase" //nolint:gosec // a name, not a secret
 )
 
 const maxPassphrase = 4 << 10
@@ -44,7 +44,7 @@ func (p *passphrase) path() string {
 		return ""
 	}
 	path := filepath.Join(dir, p.credential)
-	if _, err := os.Stat(path); err != nil { //nolint:gosec // systemd names the folder
+	if _, err := os.Stat(path); err != nil { //nolint:gosec // the operator names the file
 		return ""
 	}
 	return path
