@@ -150,8 +150,8 @@ func fault(t *testing.T, at string, root string) (code int, said string, err err
 	return code, said, errors.Join(err, s.Close())
 }
 
-// endOf says how a process ended, "" when it should not have ended like that. Pebble panics when it cannot sync the folder
-// of a marker, which stops the process as well as anything.
+// endOf says how a process ended, "" when it should not have ended like that. Pebble panics on some errors, such as that it cannot
+// sync the folder of a marker: that stops the process as well as anything, and what it leaves is held against the notes all the same.
 func endOf(code int, said string) string {
 	switch {
 	case code == exitDone:
@@ -162,10 +162,21 @@ func endOf(code int, said string) string {
 		return "Open or Close refused"
 	case code == exitError:
 		return "a call returned an error"
-	case code == 2 && strings.HasPrefix(said, "panic: injected error"):
+	case code == 2 && ownerOfPanic(said) == "github.com/cockroachdb/pebble":
 		return "fail-stop by a panic in Pebble"
 	}
 	return ""
+}
+
+// ownerOfPanic returns the repository whose code panicked, "" when nothing did.
+func ownerOfPanic(said string) string {
+	_, trace, _ := strings.Cut(said, "panic: ")
+	_, path, _ := strings.Cut(trace, "github.com/")
+	parts := strings.SplitN(path, "/", 3)
+	if len(parts) < 3 {
+		return ""
+	}
+	return "github.com/" + parts[0] + "/" + parts[1]
 }
 
 // memoryRoot is a folder for stores whose disk fails by decree: in memory where there is some.
