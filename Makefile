@@ -1,10 +1,11 @@
-.PHONY: latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline demo fuzz
+.PHONY: faults faults-long sabotage latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline demo fuzz
 
 GOLANGCI := 2.15.0
 GOVULNCHECK := v1.1.4
 CYCLONEDX := v1.9.0
 ACTIONLINT := v1.7.12
 TOOLS := $(CURDIR)/.tools
+FAULTS := 'TestPowerCuts|TestWriteErrors|TestBitFlips|TestLinksInAnyOrder|TestContract(InMemory|AcrossPowerCuts|OnDisk)/random'
 HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./bench
 
 # Everything that has to pass.
@@ -87,6 +88,20 @@ bench-baseline:
 
 bench-run:
 	go test -run xxx -bench . -skip 'Unseal|Invert' -benchmem -benchtime 5000x -count 2 $(HOT)
+
+# What goes wrong in earnest, in a few minutes: see bench/RELIABILITY.md. As root, it also fills up a small disk.
+faults:
+	RINGFENCE_FAULTS=ci go test -count 1 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 200 -rapid.nofailfile
+	go run ./bench/faults kill replies full overload
+
+# The same for hours.
+faults-long:
+	RINGFENCE_FAULTS=long go test -count 1 -timeout 0 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 200000 -rapid.nofailfile
+	go run ./bench/faults -long kill replies full overload soak
+
+# Breaks the product on purpose: every harness has to notice.
+sabotage:
+	go run ./bench/sabotage
 
 # Every fuzz target, half a minute each.
 fuzz:
