@@ -21,6 +21,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/ringfence/ringfence/engine"
 )
 
 // How the process of a faulty disk ended.
@@ -225,4 +227,43 @@ func TestWriteErrors(t *testing.T) {
 		return
 	}
 	t.Logf("%d faults over %d writes: 0 lost, 0 wrong answers, all opened again", n, writes)
+}
+
+// TestOpenOnADiskThatTakesNoTables holds that opening ends, with the process, when what the log holds cannot be written to
+// tables: Pebble tries again for ever.
+func TestOpenOnADiskThatTakesNoTables(t *testing.T) {
+	disk := vfs.NewMem()
+	o := Options{Keys: testKeys, Create: true, FS: disk, Fatal: func(err error) { panic(err) }}
+	s := mustOpen(t, o)
+	for range 3 {
+		if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.FS = errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	stopped := make(chan struct{})
+	var once sync.Once
+	o.Fatal = func(error) {
+		once.Do(func() { close(stopped) })
+		select {} // the process has ended
+	}
+	go func() {
+		if _, err := Open("store", o); err == nil {
+			t.Error("it opened")
+		}
+		once.Do(func() { close(stopped) }) // an error of Open ends the process too
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(20 * time.Second):
+		t.Fatal("opening hung")
+	}
 }
