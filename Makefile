@@ -116,3 +116,4 @@ fuzz:
 	go test -run xxx -fuzz FuzzConditions -fuzztime 30s ./scoring
 	go test -run xxx -fuzz FuzzDecode -fuzztime 30s ./api/intake
 	go test -run xxx -fuzz FuzzRows -fuzztime 30s ./cmd/ringfence/replay
+	go test -run xxx -fuzz FuzzRequests -fuzztime 30s ./api/server
