@@ -110,7 +110,7 @@ bench-scale:
 
 # What goes wrong in earnest, in a few minutes: see bench/RELIABILITY.md. As root, it also fills up a small disk.
 faults:
-	RINGFENCE_FAULTS=ci go test -count 1 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 200 -rapid.nofailfile
+	RINGFENCE_FAULTS=ci go test -count 1 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 100 -rapid.nofailfile
 	go run ./bench/faults kill replies full overload
 
 # The same for hours.
