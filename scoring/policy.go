@@ -82,6 +82,37 @@ func (p *Policy) Slots() int { return len(p.slots) }
 // SlotName returns the name of a slot as rules know it.
 func (p *Policy) SlotName(i int) string { return p.slots[i] }
 
+// SlotsIn returns, by slot, the slot of another policy that holds the same value, -1 where none does. What a signal
+// measures counts, not its name.
+func (p *Policy) SlotsIn(other *Policy) []int {
+	in := make([]int, p.Slots())
+	for slot := range in {
+		in[slot] = slot
+		if slot >= SlotSignals {
+			in[slot] = p.slotIn(other, slot-SlotSignals)
+		}
+	}
+	return in
+}
+
+func (p *Policy) slotIn(other *Policy, i int) int {
+	if i < len(p.signals) {
+		at := slices.IndexFunc(other.signals, func(s Signal) bool {
+			s.Name = p.signals[i].Name
+			return s == p.signals[i]
+		})
+		if at < 0 {
+			return -1
+		}
+		return SlotSignals + at
+	}
+	at := slices.Index(other.lists, p.lists[i-len(p.signals)])
+	if at < 0 {
+		return -1
+	}
+	return SlotSignals + len(other.signals) + at
+}
+
 // AccountsPerPhone returns the most verified accounts on one number; limited is
 // false when there is no limit.
 func (p *Policy) AccountsPerPhone() (most int, limited bool) { return p.maxLinks, p.maxLinks > 0 }
