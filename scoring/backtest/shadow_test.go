@@ -1,0 +1,117 @@
+package backtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// TestShadowReport holds a report against plain loops over the log, at several bounds.
+func TestShadowReport(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 9))
+	w := newWorld(t, randomPolicy(t, r), "")
+	for range 3 {
+		v := &engine.PolicyVersion{Source: randomPolicy(t, r).Source(), Note: "made up"}
+		_, err := w.engine.AddPolicy(t.Context(), v)
+		w.check(err)
+		w.check(w.engine.Shadow(t.Context(), v.Version, true, "", "try"))
+		w.live(r, 120)
+	}
+	for _, bounds := range []struct {
+		from, to int64
+		maturity time.Duration
+	}{{}, {from: begin + 20_000}, {to: begin + 90_000, maturity: time.Hour}, {maturity: 30 * time.Hour}} {
+		cfg := w.config(nil)
+		cfg.From, cfg.To, cfg.Maturity = bounds.from, bounds.to, bounds.maturity
+		got, err := Shadows(t.Context(), cfg, []uint32{2, 3, 4, 9})
+		w.check(err)
+		if len(got) != 4 || got[3].Events != 0 || len(got[3].Moves) != 0 || got[0].Events <= got[2].Events || got[0].Stricter.Events+got[0].Milder.Events == 0 {
+			t.Fatalf("%+v: %+v", bounds, got)
+		}
+		for i := range got {
+			if want := w.naiveShadow(&cfg, got[i].Version); !reflect.DeepEqual(got[i], want) {
+				t.Errorf("%+v:\n%+v, want\n%+v", bounds, got[i], want)
+			}
+		}
+	}
+	for _, versions := range [][]uint32{nil, make([]uint32, maxShadows+1)} {
+		if _, err := Shadows(t.Context(), w.config(nil), versions); err == nil {
+			t.Errorf("%d versions", len(versions))
+		}
+	}
+}
+
+func (w *world) naiveShadow(cfg *Config, version uint32) Shadow {
+	all, stricter, milder := map[hashing.Subject]int{}, map[hashing.Subject]int{}, map[hashing.Subject]int{}
+	moves := map[string]*Move{}
+	s := Shadow{Version: version, Moves: []Move{}}
+	w.check(w.log(w.t.Context(), func(e *record.Entry) error {
+		if cfg.From > 0 && e.Time < cfg.From || cfg.To > 0 && e.Time >= cfg.To {
+			return nil
+		}
+		for _, said := range e.Shadows {
+			if said.Policy != version {
+				continue
+			}
+			if s.FirstAt == 0 || e.Time < s.FirstAt {
+				s.FirstAt = e.Time
+			}
+			s.LastAt = max(s.LastAt, e.Time)
+			phone := e.Subjects[hashing.Phone]
+			all[phone]++
+			if said.Decision > e.Verdict {
+				stricter[phone]++
+			}
+			if said.Decision < e.Verdict {
+				milder[phone]++
+			}
+			key := fmt.Sprint(e.Verdict, said.Decision)
+			if moves[key] == nil {
+				moves[key] = &Move{From: e.Verdict.String(), To: said.Decision.String()}
+			}
+			label := e.Outcome(scoring.Abuse).Kind
+			switch {
+			case label == 0 || e.Time+int64(cfg.Maturity.Seconds()) > cfg.AsOf:
+				moves[key].Other++
+			case label == scoring.Abuse:
+				moves[key].Abuse++
+			default:
+				moves[key].Legitimate++
+			}
+		}
+		return nil
+	}))
+	s.Crowd, s.Stricter, s.Milder = naiveCrowd(all), naiveCrowd(stricter), naiveCrowd(milder)
+	for from := scoring.Allow; from <= scoring.Block; from++ {
+		for to := scoring.Allow; to <= scoring.Block; to++ {
+			if m := moves[fmt.Sprint(from, to)]; m != nil {
+				s.Moves = append(s.Moves, *m)
+			}
+		}
+	}
+	return s
+}
+
+func naiveCrowd(events map[hashing.Subject]int) Crowd {
+	var c Crowd
+	given, most := 0, 0
+	for phone, n := range events {
+		c.Events += uint64(n) //nolint:gosec // a count
+		if phone.Given() {
+			c.Numbers++
+			given += n
+			most = max(most, n)
+		}
+	}
+	if given > 0 {
+		c.Top = float64(most) / float64(given)
+	}
+	return c
+}
