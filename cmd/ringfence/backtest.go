@@ -94,7 +94,7 @@ func (f *backtestFlags) add(cmd *cobra.Command) {
 	f.data.add(cmd)
 	fl := cmd.Flags()
 	f.in.addInput(fl)
-	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the newest one of the data folder; with FILE, the embedded policy)")
+	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the one that is live in the data folder; with FILE, the embedded policy)")
 	fl.StringVar(&f.base, "base", "", "with FILE: the policy file that decides while it is counted (default: the embedded policy)")
 	fl.StringVar(&f.mode, "mode", "rescore", "rescore or replay")
 	fl.DurationVar(&f.maturity, "maturity", 0, "how old an event has to be for its label to count, such as 336h")
@@ -233,7 +233,7 @@ func (f *backtestFlags) openData(ctx context.Context, p *past) error {
 	p.store, p.domain = store, hasher.Domain()
 	p.cfg.AsOf = cmp.Or(p.cfg.AsOf, time.Now().Unix())
 	if f.in.policy == "" {
-		if p.policy, err = newestPolicy(ctx, store, p.domain); err != nil {
+		if p.policy, err = livePolicy(ctx, store, p.domain); err != nil {
 			return errors.Join(err, store.Close())
 		}
 	}

@@ -39,7 +39,7 @@ func newServe() *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
 	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: the embedded policy)")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file to put in force, as a version of its own unless it is live already (default: what is live; in a new data folder, the embedded policy)")
 	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
 	cmd.Flags().StringVar(&f.otlp, "otlp-endpoint", "", "address of an OpenTelemetry collector, such as http://127.0.0.1:4318 (default: spans are not made)")
@@ -58,9 +58,11 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if !ok {
 		return usage("--on-error is deny, allow or challenge")
 	}
-	policy, err := readPolicy(f.policy)
-	if err != nil {
-		return err
+	var policy *scoring.Policy // the one that is live in the data folder
+	if f.policy != "" {
+		if policy, err = readPolicy(f.policy); err != nil {
+			return err
+		}
 	}
 	level := slog.LevelInfo
 	if f.quiet {

@@ -103,7 +103,7 @@ func naiveCrowd(events map[hashing.Subject]int) Crowd {
 	var c Crowd
 	given, most := 0, 0
 	for phone, n := range events {
-		c.Events += uint64(n) //nolint:gosec // a count
+		c.Events += uint64(n)
 		if phone.Given() {
 			c.Numbers++
 			given += n
