@@ -71,7 +71,8 @@ type Rollout struct {
 
 	// New, when set, is added as the next version, which the rollout is then about. It is not
 	// part of what Rollouts returns.
-	New *PolicyVersion
+	New  *PolicyVersion
+	Once *Once // likewise
 }
 
 // PolicyState is which versions are in force.
@@ -124,7 +125,7 @@ func CheckNote(s string) bool {
 // AddPolicy keeps a policy as the next version, which changes nothing yet. v has the Source, Author
 // and Note; the rest is filled in. A scoring.PolicyError says what is wrong with the source. A broken
 // policy never gets into the store.
-func (e *Engine) AddPolicy(ctx context.Context, v *PolicyVersion) (*scoring.Policy, error) {
+func (e *Engine) AddPolicy(ctx context.Context, v *PolicyVersion, once *Once) (*scoring.Policy, error) {
 	p, err := scoring.Compile(v.Source)
 	if err != nil {
 		return nil, err
@@ -133,37 +134,49 @@ func (e *Engine) AddPolicy(ctx context.Context, v *PolicyVersion) (*scoring.Poli
 		return nil, ErrNote
 	}
 	v.Added = e.Now()
-	return p, e.cfg.Store.AddPolicy(ctx, e.cfg.Domain, v)
+	return p, e.cfg.Store.AddPolicy(ctx, e.cfg.Domain, v, once)
 }
 
-// Publish makes a version the live one, for events that arrive from now on. replaces is the one that is
-// live now as far as the caller knows: ErrPolicyReplaced when it is another.
-func (e *Engine) Publish(ctx context.Context, version, replaces uint32, author, note string) error {
-	return e.rollOut(ctx, &Rollout{Kind: Published, Version: version, Replaces: replaces, Author: author, Note: note})
+// Change is who changes which policies are in force, and why.
+type Change struct {
+	Replaces uint32 // the version that is live as far as the caller knows; does not matter for shadows
+	Author   string
+	Note     string
+	Once     *Once
 }
 
-// RollBack adds a version equal to an old one, makes it the live one, and returns it. See Publish.
-func (e *Engine) RollBack(ctx context.Context, to, replaces uint32, author, note string) (uint32, error) {
+func (c *Change) rollout(kind RolloutKind, version uint32) *Rollout {
+	return &Rollout{Kind: kind, Version: version, Replaces: c.Replaces, Author: c.Author, Note: c.Note, Once: c.Once}
+}
+
+// Publish makes a version the live one, for events that arrive from now on. ErrPolicyReplaced when the caller does
+// not know which one it replaces.
+func (e *Engine) Publish(ctx context.Context, version uint32, c Change) error {
+	return e.rollOut(ctx, c.rollout(Published, version))
+}
+
+// RollBack adds a version equal to an old one and makes it the live one: see Publish. r holds the new version from when
+// Once.Render is called.
+func (e *Engine) RollBack(ctx context.Context, to uint32, c Change, r *Rollout) error {
 	old, err := e.cfg.Store.Policy(ctx, e.cfg.Domain, to)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if _, err := scoring.Compile(old.Source); err != nil {
-		return 0, err
+		return err
 	}
-	r := &Rollout{Kind: RolledBack, Replaces: replaces, Author: author, Note: note}
-	r.New = &PolicyVersion{Source: old.Source, Added: e.Now(), Author: author, Note: note, Of: to}
-	err = e.rollOut(ctx, r)
-	return r.Version, err
+	*r = *c.rollout(RolledBack, 0)
+	r.New = &PolicyVersion{Source: old.Source, Added: e.Now(), Author: c.Author, Note: c.Note, Of: to}
+	return e.rollOut(ctx, r)
 }
 
 // Shadow has a version judge beside the live one, or no longer. It changes no decision.
-func (e *Engine) Shadow(ctx context.Context, version uint32, on bool, author, note string) error {
+func (e *Engine) Shadow(ctx context.Context, version uint32, on bool, c Change) error {
 	kind := ShadowEnds
 	if on {
 		kind = ShadowBegins
 	}
-	return e.rollOut(ctx, &Rollout{Kind: kind, Version: version, Author: author, Note: note})
+	return e.rollOut(ctx, c.rollout(kind, version))
 }
 
 // rollOut has the store make a change, and then puts it in force.
@@ -266,14 +279,14 @@ func (e *Engine) Calibration(ctx context.Context, version uint32) (*Calibration,
 // Calibrate stores how likely abuse is at each score of a version, and puts it in force where the version
 // is. It replaces what was stored before. abuse and legitimate are how many labels it rests on:
 // ErrFewLabels below 20 of either.
-func (e *Engine) Calibrate(ctx context.Context, version uint32, c *Calibration, abuse, legitimate uint64) error {
+func (e *Engine) Calibrate(ctx context.Context, version uint32, c *Calibration, abuse, legitimate uint64, once *Once) error {
 	if abuse < minCalibration || legitimate < minCalibration || len(c.Bands) == 0 {
 		return ErrFewLabels
 	}
 	e.rollouts.Lock()
 	defer e.rollouts.Unlock()
 	c.At = e.Now()
-	if err := e.cfg.Store.Calibrate(ctx, e.cfg.Domain, version, c); err != nil {
+	if err := e.cfg.Store.Calibrate(ctx, e.cfg.Domain, version, c, once); err != nil {
 		return err
 	}
 	return e.enforce(context.WithoutCancel(ctx))

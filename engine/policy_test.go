@@ -55,7 +55,7 @@ func (d *desk) must(err error) {
 func (d *desk) add(at int) uint32 {
 	d.t.Helper()
 	v := &engine.PolicyVersion{Source: blocksAt(at), Author: "k1", Note: "a test"}
-	_, err := d.AddPolicy(d.t.Context(), v)
+	_, err := d.AddPolicy(d.t.Context(), v, nil)
 	d.must(err)
 	return v.Version
 }
@@ -85,26 +85,27 @@ func TestPublish(t *testing.T) {
 	if a := d.signup(); a.Version != 1 {
 		t.Errorf("an added version decides: %d", a.Version)
 	}
-	d.must(d.Publish(ctx, two, 1, "k1", "try it"))
+	d.must(d.Publish(ctx, two, engine.Change{Replaces: 1, Author: "k1", Note: "try it"}))
 	if a := d.signup(); a.Version != two || a.Decision != scoring.Block {
 		t.Errorf("published: version %d says %v", a.Version, a.Decision)
 	}
 	three := d.add(3)
-	if err := d.Publish(ctx, three, 1, "k1", "late"); !errors.Is(err, engine.ErrPolicyReplaced) {
+	if err := d.Publish(ctx, three, engine.Change{Replaces: 1, Author: "k1", Note: "late"}); !errors.Is(err, engine.ErrPolicyReplaced) {
 		t.Errorf("publishing over what was not seen: %v", err)
 	}
-	if _, err := d.RollBack(ctx, 1, 1, "k1", "late"); !errors.Is(err, engine.ErrPolicyReplaced) {
+	var r engine.Rollout
+	if err := d.RollBack(ctx, 1, engine.Change{Replaces: 1, Author: "k1", Note: "late"}, &r); !errors.Is(err, engine.ErrPolicyReplaced) {
 		t.Errorf("rolling back over what was not seen: %v", err)
 	}
-	if err := d.Publish(ctx, 99, two, "k1", "no such"); !errors.Is(err, engine.ErrUnknownPolicy) {
+	if err := d.Publish(ctx, 99, engine.Change{Replaces: two, Author: "k1", Note: "no such"}); !errors.Is(err, engine.ErrUnknownPolicy) {
 		t.Errorf("no such version: %v", err)
 	}
-	if err := d.Publish(ctx, three, two, "k1", "call +1 202 555 0143"); !errors.Is(err, engine.ErrNote) {
+	if err := d.Publish(ctx, three, engine.Change{Replaces: two, Author: "k1", Note: "call +1 202 555 0143"}); !errors.Is(err, engine.ErrNote) {
 		t.Errorf("a number in a note: %v", err)
 	}
-	d.must(d.Publish(ctx, three, two, "k1", "stricter"))
-	back, err := d.RollBack(ctx, two, three, "k2", "too strict")
-	d.must(err)
+	d.must(d.Publish(ctx, three, engine.Change{Replaces: two, Author: "k1", Note: "stricter"}))
+	d.must(d.RollBack(ctx, two, engine.Change{Replaces: three, Author: "k2", Note: "too strict"}, &r))
+	back := r.Version
 	if a := d.signup(); a.Version != back || back != 4 || a.Policy.Name() != "at_2" {
 		t.Errorf("rolled back to version %d: %s", a.Version, a.Policy.Name())
 	}
@@ -134,11 +135,11 @@ func TestBrokenPolicyNeverGetsIn(t *testing.T) {
 	for _, source := range []string{"", "name: x", "name: x\ndecisions: {block: 50}\nscore: [{code: A, when: nobody > 3, points: 5}]"} {
 		v := &engine.PolicyVersion{Source: []byte(source), Note: "broken"}
 		var bad *scoring.PolicyError
-		if _, err := d.AddPolicy(t.Context(), v); !errors.As(err, &bad) || len(bad.Problems) == 0 {
+		if _, err := d.AddPolicy(t.Context(), v, nil); !errors.As(err, &bad) || len(bad.Problems) == 0 {
 			t.Errorf("%q: %v", source, err)
 		}
 	}
-	if _, err := d.AddPolicy(t.Context(), &engine.PolicyVersion{Source: blocksAt(1)}); !errors.Is(err, engine.ErrNote) {
+	if _, err := d.AddPolicy(t.Context(), &engine.PolicyVersion{Source: blocksAt(1)}, nil); !errors.Is(err, engine.ErrNote) {
 		t.Errorf("without a note: %v", err)
 	}
 	if all, err := d.Policies(t.Context(), 0, 10); err != nil || len(all) != 1 {
@@ -163,11 +164,11 @@ func TestShadow(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
 	live := d.add(9)
-	d.must(d.Publish(ctx, live, 1, "k1", "lenient"))
+	d.must(d.Publish(ctx, live, engine.Change{Replaces: 1, Author: "k1", Note: "lenient"}))
 	strict := d.add(2)
-	d.must(d.Shadow(ctx, strict, true, "k1", "is it too strict"))
-	d.must(d.Shadow(ctx, 1, true, "k1", "the default beside it"))
-	if err := d.Shadow(ctx, live, true, "k1", "itself"); !errors.Is(err, engine.ErrShadowLive) {
+	d.must(d.Shadow(ctx, strict, true, engine.Change{Author: "k1", Note: "is it too strict"}))
+	d.must(d.Shadow(ctx, 1, true, engine.Change{Author: "k1", Note: "the default beside it"}))
+	if err := d.Shadow(ctx, live, true, engine.Change{Author: "k1", Note: "itself"}); !errors.Is(err, engine.ErrShadowLive) {
 		t.Errorf("the live one in shadow: %v", err)
 	}
 	first, second := d.signup(), d.signup()
@@ -198,7 +199,7 @@ func TestShadow(t *testing.T) {
 	if got := counts(); got != want {
 		t.Errorf("counted: %s, want %s", got, want)
 	}
-	d.must(d.Shadow(ctx, 1, false, "k1", "enough"))
+	d.must(d.Shadow(ctx, 1, false, engine.Change{Author: "k1", Note: "enough"}))
 	if got := counts(); !strings.HasPrefix(got, fmt.Sprintf("[{%d allow", strict)) {
 		t.Errorf("counts after another shadow ended: %s", got)
 	}
@@ -206,7 +207,7 @@ func TestShadow(t *testing.T) {
 	if a := d.signup(); len(a.Shadows) != 1 || a.Shadows[0].Policy != strict {
 		t.Errorf("after a restart: %+v", a.Shadows)
 	}
-	d.must(d.Publish(ctx, strict, live, "k1", "it was right"))
+	d.must(d.Publish(ctx, strict, engine.Change{Replaces: live, Author: "k1", Note: "it was right"}))
 	if a := d.signup(); len(a.Shadows) != 0 || a.Decision != scoring.Block {
 		t.Errorf("published: %+v", a)
 	}
@@ -216,15 +217,15 @@ func TestShadow(t *testing.T) {
 func TestCalibration(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
-	d.must(d.Publish(ctx, d.add(2), 1, "k1", "simple"))
+	d.must(d.Publish(ctx, d.add(2), engine.Change{Replaces: 1, Author: "k1", Note: "simple"}))
 	c := &engine.Calibration{Bands: []engine.CalibrationBand{{From: 0, To: 20, Probability: 0.125, Labels: 70}, {From: 50, To: 90, Probability: 0.75, Labels: 31}}}
 	if a := d.signup(); a.CalibrationLabels != 0 {
 		t.Errorf("not calibrated: %+v", a)
 	}
-	if err := d.Calibrate(ctx, 2, c, 19, 1000); !errors.Is(err, engine.ErrFewLabels) {
+	if err := d.Calibrate(ctx, 2, c, 19, 1000, nil); !errors.Is(err, engine.ErrFewLabels) {
 		t.Errorf("with 19 labels of abuse: %v", err)
 	}
-	d.must(d.Calibrate(ctx, 2, c, 20, 1000))
+	d.must(d.Calibrate(ctx, 2, c, 20, 1000, nil))
 	if a := d.signup(); a.Score != 50 || a.Probability != 0.75 || a.CalibrationLabels != 31 {
 		t.Errorf("calibrated: %+v", a)
 	}
@@ -236,7 +237,7 @@ func TestCalibration(t *testing.T) {
 	if a := d.signup(); a.CalibrationLabels != 0 || a.Decision != scoring.Block {
 		t.Errorf("on the deny list: %+v", a)
 	}
-	d.must(d.Publish(ctx, d.add(3), 2, "k1", "another"))
+	d.must(d.Publish(ctx, d.add(3), engine.Change{Replaces: 2, Author: "k1", Note: "another"}))
 	if a := d.signup(); a.CalibrationLabels != 0 {
 		t.Errorf("another version: %+v", a)
 	}

@@ -99,7 +99,7 @@ type Store interface {
 	PolicySource(ctx context.Context, domain hashing.DomainID, version uint32) (source []byte, ok bool, err error)
 
 	// AddPolicy keeps a policy document as the next version, which it fills in. Nothing else changes.
-	AddPolicy(ctx context.Context, domain hashing.DomainID, v *PolicyVersion) error
+	AddPolicy(ctx context.Context, domain hashing.DomainID, v *PolicyVersion, once *Once) error
 
 	// Policy returns one version, or ErrUnknownPolicy.
 	Policy(ctx context.Context, domain hashing.DomainID, version uint32) (*PolicyVersion, error)
@@ -109,7 +109,7 @@ type Store interface {
 
 	// RollOut changes which versions are in force and keeps the change, with r.New if that is set, in one step. It fills in
 	// r.Version and r.Number; Number stays 0 when things were so already. ErrPolicyReplaced when
-	// the change would make a version live and r.Replaces is not the one that is, ErrUnknownPolicy,
+	// the change would make another version live and r.Replaces is not the one that is, ErrUnknownPolicy,
 	// ErrShadowLive, ErrTooManyShadows. What becomes live no longer runs in shadow.
 	RollOut(ctx context.Context, domain hashing.DomainID, r *Rollout) error
 
@@ -120,7 +120,7 @@ type Store interface {
 	PolicyState(ctx context.Context, domain hashing.DomainID) (*PolicyState, error)
 
 	// Calibrate keeps the calibration of a version, in place of the one before. ErrUnknownPolicy.
-	Calibrate(ctx context.Context, domain hashing.DomainID, version uint32, c *Calibration) error
+	Calibrate(ctx context.Context, domain hashing.DomainID, version uint32, c *Calibration, once *Once) error
 
 	// Calibration returns what Calibrate kept, nil when nothing.
 	Calibration(ctx context.Context, domain hashing.DomainID, version uint32) (*Calibration, error)

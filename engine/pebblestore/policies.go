@@ -62,132 +62,110 @@ type bandValue struct {
 const adoptedNote = "given at start"
 
 // AdoptPolicy implements engine.Store.
-func (s *Store) AdoptPolicy(ctx context.Context, domain hashing.DomainID, source []byte, now int64) (uint32, error) {
-	if err := s.enter(ctx); err != nil {
-		return 0, err
-	}
-	defer s.leave()
-	s.policies.Lock()
-	defer s.policies.Unlock()
-	state, err := s.rolledOut(domain)
-	if err != nil {
-		return 0, err
-	}
-	stored, err := s.get(appendPolicyKey(nil, domain, state.Live))
-	if err != nil || len(stored) >= policyHead && bytes.Equal(stored[policyHead:], source) {
-		return state.Live, err
-	}
-	r := &engine.Rollout{Kind: engine.Adopted, Replaces: state.Live, At: now, Author: engine.Local, Note: adoptedNote}
-	r.New = &engine.PolicyVersion{Source: source, Added: now, Author: engine.Local, Note: adoptedNote}
-	return r.Version, s.rollOut(domain, state, r)
+func (s *Store) AdoptPolicy(ctx context.Context, domain hashing.DomainID, source []byte, now int64) (version uint32, err error) {
+	err = s.changePolicies(ctx, domain, nil, func(t *tx, state *rolledOut) error {
+		stored, err := s.get(appendPolicyKey(nil, domain, state.Live))
+		if err != nil || len(stored) >= policyHead && bytes.Equal(stored[policyHead:], source) {
+			version = state.Live
+			return err
+		}
+		r := &engine.Rollout{Kind: engine.Adopted, Replaces: state.Live, At: now, Author: engine.Local, Note: adoptedNote}
+		r.New = &engine.PolicyVersion{Source: source, Added: now, Author: engine.Local, Note: adoptedNote}
+		err = t.rollOut(domain, state, r)
+		version = r.Version
+		return err
+	})
+	return version, err
 }
 
 // AddPolicy implements engine.Store.
-func (s *Store) AddPolicy(ctx context.Context, domain hashing.DomainID, v *engine.PolicyVersion) error {
-	if err := s.enter(ctx); err != nil {
+func (s *Store) AddPolicy(ctx context.Context, domain hashing.DomainID, v *engine.PolicyVersion, once *engine.Once) error {
+	return s.changePolicies(ctx, domain, once, func(t *tx, state *rolledOut) error {
+		if err := t.putPolicy(domain, v); err != nil {
+			return err
+		}
+		return t.putJSON(appendTable(nil, tableRolledOut, domain), state) // from now on the newest is not the live one by itself
+	})
+}
+
+// RollOut implements engine.Store.
+func (s *Store) RollOut(ctx context.Context, domain hashing.DomainID, r *engine.Rollout) error {
+	return s.changePolicies(ctx, domain, r.Once, func(t *tx, state *rolledOut) error { return t.rollOut(domain, state, r) })
+}
+
+// changePolicies makes one change after the other: what change writes is committed together.
+func (s *Store) changePolicies(ctx context.Context, domain hashing.DomainID, once *engine.Once, change func(*tx, *rolledOut) error) error {
+	t, err := s.begin(ctx)
+	if err != nil {
 		return err
 	}
-	defer s.leave()
+	defer t.end()
 	s.policies.Lock()
 	defer s.policies.Unlock()
 	state, err := s.rolledOut(domain)
 	if err != nil {
 		return err
 	}
-	b := s.db.NewBatch()
-	err = s.putPolicy(b, domain, v)
-	if err == nil { // from now on the newest is not the live one by itself
-		err = putJSON(b, appendTable(nil, tableRolledOut, domain), state)
+	if err := change(t, state); err != nil {
+		return err
 	}
-	if err != nil {
-		return errors.Join(err, b.Close())
-	}
-	return s.commitPolicies(b)
+	return t.commit(domain, once)
 }
 
-// putPolicy adds a version to a batch.
-func (s *Store) putPolicy(b *pebble.Batch, domain hashing.DomainID, v *engine.PolicyVersion) error {
-	newest, err := s.newestPolicy(domain)
+// putPolicy adds a version.
+func (t *tx) putPolicy(domain hashing.DomainID, v *engine.PolicyVersion) error {
+	newest, err := t.s.newestPolicy(domain)
 	if err != nil {
 		return err
 	}
 	v.Version = newest + 1
 	value := binary.BigEndian.AppendUint64(nil, uint64(v.Added)) //nolint:gosec // kept bit by bit
-	if err := b.Set(appendPolicyKey(nil, domain, v.Version), append(value, v.Source...), nil); err != nil {
+	if err := t.writes().Set(appendPolicyKey(nil, domain, v.Version), append(value, v.Source...), nil); err != nil {
 		return err
 	}
-	return putJSON(b, appendVersionKey(nil, tablePolicyNote, domain, v.Version), policyNote{v.Author, v.Note, v.Of})
+	return t.putJSON(appendVersionKey(nil, tablePolicyNote, domain, v.Version), policyNote{v.Author, v.Note, v.Of})
 }
 
-func putJSON(b *pebble.Batch, key []byte, value any) error {
+func (t *tx) putJSON(key []byte, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return b.Set(key, text, nil)
-}
-
-// commitPolicies makes a batch durable. What cannot be made durable ends the process.
-func (s *Store) commitPolicies(b *pebble.Batch) error {
-	if err := b.Commit(s.writeOptions()); err != nil {
-		s.fail(err)
-	}
-	return b.Close()
-}
-
-// RollOut implements engine.Store.
-func (s *Store) RollOut(ctx context.Context, domain hashing.DomainID, r *engine.Rollout) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	s.policies.Lock()
-	defer s.policies.Unlock()
-	state, err := s.rolledOut(domain)
-	if err != nil {
-		return err
-	}
-	return s.rollOut(domain, state, r)
+	return t.writes().Set(key, text, nil)
 }
 
 // rollOut makes a change from a state. s.policies is held.
-func (s *Store) rollOut(domain hashing.DomainID, state *rolledOut, r *engine.Rollout) error {
-	b := s.db.NewBatch()
-	changed, err := s.stage(b, domain, state, r)
-	if err != nil || !changed {
-		return errors.Join(err, b.Close())
+func (t *tx) rollOut(domain hashing.DomainID, state *rolledOut, r *engine.Rollout) error {
+	live := r.Kind.Live()
+	if live && r.New == nil && r.Version == state.Live && state.Live != 0 {
+		return nil
 	}
-	return s.commitPolicies(b)
-}
-
-// stage writes a change to a batch, and reports whether it changes anything.
-func (s *Store) stage(b *pebble.Batch, domain hashing.DomainID, state *rolledOut, r *engine.Rollout) (bool, error) {
-	if r.Kind.Live() && r.Replaces != state.Live {
-		return false, engine.ErrPolicyReplaced
+	if live && r.Replaces != state.Live {
+		return engine.ErrPolicyReplaced
 	}
-	if err := s.stageVersion(b, domain, r); err != nil {
-		return false, err
+	if err := t.putVersion(domain, r); err != nil {
+		return err
 	}
 	if changed, err := state.change(r); !changed || err != nil {
-		return false, err
+		return err
 	}
 	state.Rollouts++
 	r.Number = state.Rollouts
 	key := binary.BigEndian.AppendUint64(appendTable(nil, tableRollouts, domain), r.Number)
-	if err := putJSON(b, key, rolloutValue{r.Kind, r.Version, r.Replaces, r.At, r.Author, r.Note}); err != nil {
-		return false, err
+	if err := t.putJSON(key, rolloutValue{r.Kind, r.Version, r.Replaces, r.At, r.Author, r.Note}); err != nil {
+		return err
 	}
-	return true, putJSON(b, appendTable(nil, tableRolledOut, domain), state)
+	return t.putJSON(appendTable(nil, tableRolledOut, domain), state)
 }
 
-// stageVersion adds the version that a change brings along, or looks for the one that it is about.
-func (s *Store) stageVersion(b *pebble.Batch, domain hashing.DomainID, r *engine.Rollout) error {
+// putVersion adds the version that a change brings along, or looks for the one that it is about.
+func (t *tx) putVersion(domain hashing.DomainID, r *engine.Rollout) error {
 	if r.New != nil {
-		err := s.putPolicy(b, domain, r.New)
+		err := t.putPolicy(domain, r.New)
 		r.Version = r.New.Version
 		return err
 	}
-	stored, err := s.get(appendPolicyKey(nil, domain, r.Version))
+	stored, err := t.s.get(appendPolicyKey(nil, domain, r.Version))
 	if err == nil && stored == nil {
 		err = engine.ErrUnknownPolicy
 	}
@@ -216,9 +194,6 @@ func (o *rolledOut) change(r *engine.Rollout) (bool, error) {
 		r.Replaces = 0
 		return running, nil
 	default:
-		if r.Version == o.Live {
-			return false, nil
-		}
 		if running { // what is live no longer runs beside itself
 			o.Shadows = slices.Delete(o.Shadows, at, at+1)
 		}
@@ -395,25 +370,17 @@ func (s *Store) PolicyState(ctx context.Context, domain hashing.DomainID) (*engi
 }
 
 // Calibrate implements engine.Store.
-func (s *Store) Calibrate(ctx context.Context, domain hashing.DomainID, version uint32, c *engine.Calibration) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	s.policies.Lock()
-	defer s.policies.Unlock()
-	if stored, err := s.get(appendPolicyKey(nil, domain, version)); err != nil || stored == nil {
-		return errors.Join(err, engine.ErrUnknownPolicy)
-	}
-	value := calibrationValue{At: c.At, Author: c.Author, Digest: c.Digest}
-	for _, b := range c.Bands {
-		value.Bands = append(value.Bands, bandValue(b))
-	}
-	b := s.db.NewBatch()
-	if err := putJSON(b, appendVersionKey(nil, tableRolledOut, domain, version), value); err != nil {
-		return errors.Join(err, b.Close())
-	}
-	return s.commitPolicies(b)
+func (s *Store) Calibrate(ctx context.Context, domain hashing.DomainID, version uint32, c *engine.Calibration, once *engine.Once) error {
+	return s.changePolicies(ctx, domain, once, func(t *tx, _ *rolledOut) error {
+		if stored, err := s.get(appendPolicyKey(nil, domain, version)); err != nil || stored == nil {
+			return errors.Join(err, engine.ErrUnknownPolicy)
+		}
+		value := calibrationValue{At: c.At, Author: c.Author, Digest: c.Digest}
+		for _, b := range c.Bands {
+			value.Bands = append(value.Bands, bandValue(b))
+		}
+		return t.putJSON(appendVersionKey(nil, tableRolledOut, domain, version), value)
+	})
 }
 
 // Calibration implements engine.Store.

@@ -36,7 +36,7 @@ func TestPoliciesOfOlderPrograms(t *testing.T) {
 		t.Errorf("adopted again as %d, %v", again, err)
 	}
 	v := &engine.PolicyVersion{Source: []byte("c")}
-	if err := s.AddPolicy(t.Context(), 1, v); err != nil || v.Version != 3 {
+	if err := s.AddPolicy(t.Context(), 1, v, nil); err != nil || v.Version != 3 {
 		t.Errorf("added: %+v, %v", v, err)
 	}
 	live(2)

@@ -36,7 +36,7 @@ func (w *world) policies() string {
 func (w *world) add(source string) uint32 {
 	w.t.Helper()
 	v := &engine.PolicyVersion{Source: []byte(source), Added: start, Author: "k1", Note: "about " + source}
-	w.must(w.store.AddPolicy(w.ctx(), domain, v))
+	w.must(w.store.AddPolicy(w.ctx(), domain, v, nil))
 	return v.Version
 }
 
@@ -103,7 +103,7 @@ func rolloutsReplace(w *world) {
 		w.t.Errorf("no such version: %v", err)
 	}
 	w.must(w.rollOut(engine.Published, 2, 1))
-	again := &engine.Rollout{Kind: engine.Published, Version: 2, Replaces: 2}
+	again := &engine.Rollout{Kind: engine.Published, Version: 2, Replaces: 1} // as it was sent before
 	w.must(w.store.RollOut(w.ctx(), domain, again))
 	equal(w.t, "what is live already is no change", again.Number, 0)
 	back := &engine.Rollout{Kind: engine.RolledBack, Replaces: 2, At: start + 1, Author: "k3", Note: "back"}
@@ -196,12 +196,12 @@ func calibrationsKeep(w *world) {
 		c := &engine.Calibration{At: start + int64(i), Author: "k", Digest: "00ff", Bands: []engine.CalibrationBand{
 			{From: 0, To: 10, Probability: 0.01, Labels: 90}, {From: 30, To: 30, Probability: 0.1 + float64(i)/3, Labels: 7},
 		}}
-		w.must(w.store.Calibrate(w.ctx(), domain, 1, c))
+		w.must(w.store.Calibrate(w.ctx(), domain, 1, c, nil))
 		got, err := w.store.Calibration(w.ctx(), domain, 1)
 		w.must(err)
 		equal(w.t, "calibration", fmt.Sprint(*got), fmt.Sprint(*c))
 	}
-	if err := w.store.Calibrate(w.ctx(), domain, 2, &engine.Calibration{}); !errors.Is(err, engine.ErrUnknownPolicy) {
+	if err := w.store.Calibrate(w.ctx(), domain, 2, &engine.Calibration{}, nil); !errors.Is(err, engine.ErrUnknownPolicy) {
 		w.t.Errorf("a version that is not there: %v", err)
 	}
 }
@@ -276,11 +276,13 @@ func (m *model) goLive(version uint32) {
 func (m *model) rollOut(kind engine.RolloutKind, version, replaces uint32) error {
 	running := slices.Contains(m.shadows, version)
 	switch {
+	case kind == engine.Published && version == m.live && m.live != 0:
+		return nil
 	case kind == engine.Published && replaces != m.live:
 		return engine.ErrPolicyReplaced
 	case int(version) > len(m.policies):
 		return engine.ErrUnknownPolicy
-	case kind == engine.Published && version != m.live:
+	case kind == engine.Published:
 		m.goLive(version)
 	case kind == engine.ShadowBegins && version == m.live:
 		return engine.ErrShadowLive

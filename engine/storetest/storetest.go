@@ -367,7 +367,7 @@ func survivesReopen(t *testing.T, open Open) {
 	w.must(err)
 	w.add("q")
 	w.must(w.rollOut(engine.ShadowBegins, version+1, 0))
-	w.must(w.store.Calibrate(w.ctx(), domain, version, &engine.Calibration{Digest: "00", Bands: []engine.CalibrationBand{{To: 9, Probability: 0.5, Labels: 3}}}))
+	w.must(w.store.Calibrate(w.ctx(), domain, version, &engine.Calibration{Digest: "00", Bands: []engine.CalibrationBand{{To: 9, Probability: 0.5, Labels: 3}}}, nil))
 	policies := w.policies()
 	w.must(w.store.Close())
 

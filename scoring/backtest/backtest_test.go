@@ -107,22 +107,22 @@ func TestRescoringShadowsFlipsNothing(t *testing.T) {
 		for range 5 {
 			p := randomPolicy(t, r)
 			v := &engine.PolicyVersion{Source: p.Source(), Note: "made up"}
-			_, err := w.engine.AddPolicy(t.Context(), v)
+			_, err := w.engine.AddPolicy(t.Context(), v, nil)
 			w.check(err)
 			policies[v.Version] = p
 		}
 		w.list("bad", 0)
 		versions := slices.Sorted(maps.Keys(policies))
 		for i, version := range versions[:4] {
-			w.check(w.engine.Shadow(t.Context(), version, true, "", "try"))
+			w.check(w.engine.Shadow(t.Context(), version, true, engine.Change{Note: "try"}))
 			w.live(r, 40)
 			if i == 1 {
 				w.reopen()
 			}
 		}
 		_, live := w.engine.Live()
-		w.check(w.engine.Publish(t.Context(), versions[1], live, "", "from shadow to live"))
-		w.check(w.engine.Shadow(t.Context(), versions[4], true, "", "the last"))
+		w.check(w.engine.Publish(t.Context(), versions[1], engine.Change{Replaces: live, Note: "from shadow to live"}))
+		w.check(w.engine.Shadow(t.Context(), versions[4], true, engine.Change{Note: "the last"}))
 		w.live(r, 60)
 		w.reopen()
 		for version, p := range policies {

@@ -19,9 +19,9 @@ func TestShadowReport(t *testing.T) {
 	w := newWorld(t, randomPolicy(t, r), "")
 	for range 3 {
 		v := &engine.PolicyVersion{Source: randomPolicy(t, r).Source(), Note: "made up"}
-		_, err := w.engine.AddPolicy(t.Context(), v)
+		_, err := w.engine.AddPolicy(t.Context(), v, nil)
 		w.check(err)
-		w.check(w.engine.Shadow(t.Context(), v.Version, true, "", "try"))
+		w.check(w.engine.Shadow(t.Context(), v.Version, true, engine.Change{Note: "try"}))
 		w.live(r, 120)
 	}
 	for _, bounds := range []struct {
