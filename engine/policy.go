@@ -303,3 +303,13 @@ func (c *Calibration) at(score int) (probability float64, labels uint64) {
 	}
 	return band.Probability, band.Labels
 }
+
+// Scan calls fn with every logged event whose id is greater than after: see Store.Scan.
+func (e *Engine) Scan(ctx context.Context, after EventID, fn func(*record.Entry) error) error {
+	return e.cfg.Store.Scan(ctx, e.cfg.Domain, after, fn)
+}
+
+// PolicySource returns the document of one version; ok is false when there is none.
+func (e *Engine) PolicySource(ctx context.Context, version uint32) (source []byte, ok bool, err error) {
+	return e.cfg.Store.PolicySource(ctx, e.cfg.Domain, version)
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"errors"
 	"io"
 	"regexp"
@@ -356,3 +357,18 @@ func (c *compiler) placeLists() {
 
 // Holdout returns the share of would-be blocks by score that is let through, from 0 to 1.
 func (p *Policy) Holdout() float64 { return p.holdout }
+
+// DigestOf returns the SHA-256 of a policy's source, in hex.
+func DigestOf(source []byte) string {
+	sum := sha256.Sum256(source)
+	return hex.EncodeToString(sum[:])
+}
+
+// NameOf returns the name that a source gives its policy, without compiling it, "" where there is none.
+func NameOf(source []byte) string {
+	var head struct{ Name string }
+	if yaml.Unmarshal(source, &head) != nil || !signalName.MatchString(head.Name) {
+		return ""
+	}
+	return head.Name
+}

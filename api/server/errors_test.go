@@ -18,6 +18,8 @@ func TestProblemsHaveNames(t *testing.T) {
 	named := []error{
 		api.ErrInvalid, api.ErrUnknownAssessment, api.ErrIdempotencyKey, api.ErrKeyReused, api.ErrInFlight, api.ErrTooManyLists, api.ErrBadJSON,
 		api.ErrTooLarge, api.ErrTooManyLines, api.ErrTimeout, api.ErrMediaType, api.ErrNoRoute, api.ErrMethod, api.ErrStore, api.ErrDraining, api.ErrInternal,
+		api.ErrUnknownPolicy, api.ErrPolicyReplaced, api.ErrIfMatch, api.ErrShadowLive, api.ErrTooManyShadows, api.ErrFewLabels, api.ErrUnknownBacktest,
+		api.ErrOtherBacktest, api.ErrTooManyBacktests, api.ErrTooManySubjects, api.ErrReportBusy, api.ErrReportTooLong,
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -41,12 +41,31 @@ func (a assessment) appendJSON(b []byte) []byte {
 	b = appendText(append(b, `"policy":{`...), `"name":`, a.Policy.Name())
 	b = appendInt(b, `"version":`, int(a.Version))
 	b = append(closed(b, '}'), `"holdout":`...)
-	b = append(strconv.AppendBool(b, a.Holdout), `,"degraded":[`...)
+	b = append(strconv.AppendBool(b, a.Holdout), ',')
+	b = append(a.appendLearnt(b), `"degraded":[`...)
 	for _, name := range a.Degraded {
 		b = appendText(b, "", name)
 	}
 	b = closed(b, ']')
 	return append(b[:len(b)-1], '}')
+}
+
+// appendLearnt appends what there is only once somebody tunes.
+func (a assessment) appendLearnt(b []byte) []byte {
+	if a.CalibrationLabels > 0 {
+		b = appendFloat(b, `"probability":`, a.Probability)
+		b = append(strconv.AppendUint(append(b, `"calibration_labels":`...), a.CalibrationLabels, 10), ',')
+	}
+	if len(a.Shadows) == 0 {
+		return b
+	}
+	b = append(b, `"shadow":[`...)
+	for _, s := range a.Shadows {
+		b = appendInt(append(b, '{'), `"version":`, int(s.Policy))
+		b = appendInt(b, `"score":`, s.Score)
+		b = closed(appendText(b, `"decision":`, s.Decision.String()), '}')
+	}
+	return closed(b, ']')
 }
 
 func (a assessment) appendReasons(b []byte) []byte {

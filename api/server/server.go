@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 // Limits of a request.
 const (
 	maxBody       = 64 << 10
+	maxPolicyBody = 1 << 20 // of calls that take policies, of which the longest has 256 KiB before it is quoted
 	maxHeader     = 16 << 10
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
@@ -77,6 +79,9 @@ type Server struct {
 	unasked  prometheus.Counter
 	assessed *prometheus.CounterVec
 
+	jobs    *jobs
+	reports chan struct{} // holds one while a report is being made
+
 	// Tests are less patient.
 	lineTimeout time.Duration // for a line of a stream to come
 	maxBatch    int           // lines
@@ -94,6 +99,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:         cfg,
+		jobs:        newJobs(cfg.Engine),
+		reports:     make(chan struct{}, 1),
 		lineTimeout: readTimeout,
 		maxBatch:    maxBatch,
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -117,7 +124,7 @@ func New(cfg Config) (*Server, error) {
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(shadowCounts{cfg.Engine}, underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64
@@ -160,6 +167,20 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/lists/:name/entries", s.listEntries},
 		{http.MethodPost, entriesRoute, s.addEntries},
 		{http.MethodDelete, "/v1/lists/:name/entries", s.removeEntry},
+		{http.MethodGet, "/v1/policies", s.policies},
+		{http.MethodPost, "/v1/policies", call(s, s.readPolicy, s.addPolicy)},
+		{http.MethodPost, "/v1/policies/validate", call(s, s.readCheck, s.checkPolicy)},
+		{http.MethodGet, "/v1/policies/:version", s.policy},
+		{http.MethodPost, "/v1/policies/:version/publish", call(s, s.readRollout, s.publish)},
+		{http.MethodPost, "/v1/policies/:version/rollback", call(s, s.readRollout, s.rollBack)},
+		{http.MethodPost, "/v1/policies/:version/shadow", call(s, s.readShadow, s.shadow)},
+		{http.MethodPost, "/v1/policies/:version/calibration", call(s, s.readCalibration, s.calibrate)},
+		{http.MethodPost, "/v1/backtests", s.startBacktest},
+		{http.MethodGet, "/v1/backtests/:id", s.backtest},
+		{http.MethodDelete, "/v1/backtests/:id", s.cancelBacktest},
+		{http.MethodGet, "/v1/reports/shadow", s.report(s.shadowReport)},
+		{http.MethodGet, "/v1/reports/reasons", s.report(s.reasonsReport)},
+		{http.MethodGet, "/v1/reports/calibration", s.report(s.calibrationReport)},
 	}
 }
 
@@ -283,11 +304,18 @@ func body(c *gin.Context) ([]byte, error) {
 	if t := c.ContentType(); t != "" && t != "application/json" {
 		return nil, refuseMedia
 	}
-	b, err := io.ReadAll(io.LimitReader(c.Request.Body, maxBody+1))
+	most := int64(maxBody)
+	if p := c.FullPath(); strings.HasPrefix(p, "/v1/policies") || strings.HasPrefix(p, "/v1/backtests") {
+		most = maxPolicyBody
+	}
+	b, err := io.ReadAll(io.LimitReader(c.Request.Body, most+1))
 	if err != nil {
 		return nil, unread(err)
 	}
-	if len(b) > maxBody {
+	if int64(len(b)) > most {
+		if most > maxBody {
+			return nil, refuseLargePolicy
+		}
 		return nil, refuseTooLarge
 	}
 	return b, nil
@@ -310,6 +338,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	s.jobs.stop()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	return h.Shutdown(drain)

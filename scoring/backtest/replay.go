@@ -31,6 +31,9 @@ func Replay(ctx context.Context, cfg Config) (*Result, error) {
 			cfg.Policy.Judge(c.values, e.ID.Draw(), r.New)
 			return r.New.Decision
 		})
+		if cfg.MaxSubjects > 0 && len(c.records) > cfg.MaxSubjects {
+			return ErrTooManySubjects
+		}
 		if v.listless(cfg.Policy, reads) {
 			r.State = NotReplayable
 		} else {
