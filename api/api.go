@@ -88,6 +88,7 @@ type LoggedAssessment struct {
 	Signals       map[string]float64 `json:"signals"`
 	Policy        Policy             `json:"policy"`
 	Holdout       bool               `json:"holdout"`
+	Shadow        []ShadowDecision   `json:"shadow,omitempty"` // what policies in shadow would have decided then
 	Degraded      []string           `json:"degraded"`
 	Outcomes      []LoggedOutcome    `json:"outcomes"`
 }

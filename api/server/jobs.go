@@ -245,7 +245,7 @@ func (b *backtestJob) wire() *api.Backtest {
 func logOf(e *engine.Engine, from int64) backtest.Log {
 	after := engine.EventID{}
 	if from > 0 {
-		after = record.NewEventID(record.Seq(max(from-hourOfSlack, 0))*1e6, 0) //nolint:gosec // not below zero
+		after = record.NewEventID(record.Seq(max(from-hourOfSlack, 0))*1e6, 0)
 	}
 	return func(ctx context.Context, fn func(*record.Entry) error) error { return e.Scan(ctx, after, fn) }
 }

@@ -194,7 +194,7 @@ func TestPagesOfPolicies(t *testing.T) {
 		page = api.PolicyPage{}
 		do(t, s, "GET", "/v1/policies?cursor="+cursor, "", &page)
 		for _, v := range page.Versions {
-			if want := uint32(61 - seen); v.Version != want { //nolint:gosec // small numbers
+			if want := uint32(61 - seen); v.Version != want {
 				t.Fatalf("version %d, want %d", v.Version, want)
 			}
 			seen++

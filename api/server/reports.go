@@ -36,9 +36,9 @@ type reporting struct {
 }
 
 // report answers with a report. One is made at a time.
-func (s *Server) report(make func(context.Context, *reporting) (any, error)) gin.HandlerFunc {
+func (s *Server) report(compose func(context.Context, *reporting) (any, error)) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		answer, err := s.oneReport(c, make)
+		answer, err := s.oneReport(c, compose)
 		if err != nil {
 			s.refuse(c, err)
 			return
@@ -47,7 +47,7 @@ func (s *Server) report(make func(context.Context, *reporting) (any, error)) gin
 	}
 }
 
-func (s *Server) oneReport(c *gin.Context, make func(context.Context, *reporting) (any, error)) (any, error) {
+func (s *Server) oneReport(c *gin.Context, compose func(context.Context, *reporting) (any, error)) (any, error) {
 	r, err := s.readReport(c)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (s *Server) oneReport(c *gin.Context, make func(context.Context, *reporting
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), reportTime)
 	defer cancel()
-	answer, err := make(ctx, r)
+	answer, err := compose(ctx, r)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = refuseReportLong
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -112,6 +114,7 @@ type past struct {
 	domain hashing.DomainID
 	mode   string
 	policy *scoring.Policy // the one to try
+	file   string          // where it is from, "" for none
 	lines  []int           // of a file: where each event stands, in the order of the log
 	cfg    backtest.Config
 }
@@ -150,6 +153,7 @@ func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Resul
 	if err != nil {
 		return nil, err
 	}
+	r.Stale = p.edited()
 	r.First, r.Last = p.name(r.First), p.name(r.Last)
 	for _, side := range []*backtest.Side{&r.Stricter, &r.Milder} {
 		for i := range side.Examples {
@@ -159,9 +163,18 @@ func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Resul
 	return r, nil
 }
 
+// edited reports whether the file of the policy is no longer what it was when the test began.
+func (p *past) edited() bool {
+	if p.file == "" {
+		return false
+	}
+	now, err := os.ReadFile(p.file)
+	return err != nil || !bytes.Equal(now, p.policy.Source())
+}
+
 // with opens the past, and closes it when do is done.
 func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) error) error {
-	p := &past{mode: f.mode}
+	p := &past{mode: f.mode, file: f.in.policy}
 	if err := f.check(p); err != nil {
 		return err
 	}

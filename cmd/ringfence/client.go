@@ -17,6 +17,9 @@ import (
 	"github.com/ringfence/ringfence/api"
 )
 
+// defaultServer is where serve listens unless told otherwise.
+const defaultServer = "http://127.0.0.1:8080"
+
 // clientFlags are the flags of every command that asks a running server.
 type clientFlags struct {
 	server string
@@ -25,7 +28,7 @@ type clientFlags struct {
 
 func (f *clientFlags) add(cmd *cobra.Command) {
 	f.output = "table"
-	cmd.Flags().StringVar(&f.server, "server", "http://127.0.0.1:8080", "address of the server")
+	cmd.Flags().StringVar(&f.server, "server", defaultServer, "address of the server")
 	cmd.Flags().VarP(&f.output, "output", "o", "table, json or ndjson")
 }
 
