@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,4 +116,76 @@ func naiveCrowd(events map[hashing.Subject]int) Crowd {
 		c.Top = float64(most) / float64(given)
 	}
 	return c
+}
+
+// TestPublishingUnderLoad holds that every event is decided by one version, whichever was live, while policies are published, rolled back and
+// run in shadow: each version, and each shadow, says again what it said.
+func TestPublishingUnderLoad(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	w := newWorld(t, randomPolicy(t, r), "")
+	ctx := t.Context()
+	var events []*engine.Event
+	for range 400 {
+		events = append(events, w.event(r))
+	}
+	for range 6 {
+		_, err := w.engine.AddPolicy(ctx, &engine.PolicyVersion{Source: randomPolicy(t, r).Source(), Note: "made up"}, nil)
+		w.check(err)
+	}
+	var wg sync.WaitGroup
+	var left atomic.Int32
+	left.Store(4)
+	for client := range 4 {
+		wg.Go(func() {
+			defer left.Add(-1)
+			var a engine.Assessment
+			for _, ev := range events[client*100 : client*100+100] {
+				if err := w.engine.Assess(ctx, ev, &a); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := uint32(0); left.Load() > 0; i++ {
+			_, live := w.engine.Live()
+			version := 2 + i%6
+			change := engine.Change{Replaces: live, Note: "round and round"}
+			for _, err := range []error{
+				w.engine.Publish(ctx, version, change),
+				w.engine.Shadow(ctx, 2+(i+3)%6, true, change),
+				w.engine.Shadow(ctx, 2+(i+1)%6, false, change),
+			} {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	wg.Wait()
+	judged := map[uint32]int{}
+	for version := uint32(1); version <= 7; version++ {
+		doc, _, err := w.source(ctx, version)
+		w.check(err)
+		cfg := w.config(compiled(t, string(doc)))
+		cfg.Each = func(row *Row) error {
+			e := row.Entry
+			said := append([]record.Shadow{{Policy: e.Policy, Decision: e.Verdict, Score: e.Score, Holdout: e.Holdout}}, e.Shadows...)
+			for _, s := range said {
+				if s.Policy != version {
+					continue
+				}
+				if judged[version]++; !row.Judged() || row.New.Decision != s.Decision || row.New.Score != s.Score || row.New.Holdout != s.Holdout {
+					t.Errorf("version %d said %v %d and says %v %d", version, s.Decision, s.Score, row.New.Decision, row.New.Score)
+				}
+			}
+			return nil
+		}
+		if got := rescored(t, cfg); got.Events != 400 {
+			t.Errorf("%d events", got.Events)
+		}
+	}
+	if len(judged) < 3 {
+		t.Errorf("judged by version: %v", judged)
+	}
 }
