@@ -26,6 +26,9 @@ type Client struct {
 	// BaseURL is the address of the server, such as http://127.0.0.1:8080.
 	BaseURL string
 
+	// Key is shown to a server that asks callers for one, as it came from ringfence apikeys create. "" shows none.
+	Key string
+
 	// HTTP sends requests. Default: a client that gives up on a request after 10 s
 	// and follows no redirects, since they could carry a number elsewhere.
 	HTTP *http.Client
@@ -41,7 +44,8 @@ type Client struct {
 const (
 	firstWait       = 100 * time.Millisecond
 	longestWait     = 2 * time.Second
-	longestAnswer   = 4 << 20 // bytes
+	longestRetry    = 10 * longestWait // that a server may ask for
+	longestAnswer   = 4 << 20          // bytes
 	defaultAttempts = 4
 )
 
@@ -222,7 +226,7 @@ func (c *Client) backOff(ctx context.Context, err error, bound time.Duration) er
 	pause := mathrand.N(bound) //nolint:gosec // spreads load, hides nothing
 	var e *Error
 	if errors.As(err, &e) {
-		pause += min(e.RetryAfter, 10*longestWait)
+		pause += min(e.RetryAfter, longestRetry)
 	}
 	return c.pause(ctx, pause)
 }
@@ -234,7 +238,9 @@ func again(err error) bool {
 		return !errors.Is(err, errAddress) // no answer
 	}
 	switch e.Status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests:
+		return e.RetryAfter <= longestRetry
+	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
 	return errors.Is(err, ErrInFlight)
@@ -269,6 +275,7 @@ func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
 	if r.match != "" {
 		req.Header.Set("If-Match", r.match)
 	}
+	c.show(req)
 	res, err := c.sender().Do(req)
 	if err != nil {
 		return nil, unanswered(err)
@@ -294,6 +301,13 @@ func unanswered(err error) error {
 		err = asked.Err
 	}
 	return fmt.Errorf("ringfence: no answer: %w", err)
+}
+
+// show puts the key where the server looks for it.
+func (c *Client) show(req *http.Request) {
+	if c.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Key)
+	}
 }
 
 func (c *Client) url(path string) string { return strings.TrimSuffix(c.BaseURL, "/") + path }

@@ -83,7 +83,15 @@ var (
 	ErrMediaType         = problem("media-type")         // the body is of another type than the call takes
 	ErrNoRoute           = problem("no-route")           // there is no such call
 	ErrMethod            = problem("method")             // the call has another method
+	ErrStoreFull         = problem("store-full")         // the disk is nearly full; only reads are answered
 	ErrStore             = problem("store")              // the server cannot read or write at the moment
+	ErrNoKey             = problem("no-key")             // the server asks for a key: see Client.Key
+	ErrWrongKey          = problem("wrong-key")          // the key lets nobody in
+	ErrScope             = problem("scope")              // the key may not make this call
+	ErrDomain            = problem("domain")             // the key is of another domain
+	ErrRate              = problem("rate")               // the key asks too often: see Error.RetryAfter
+	ErrSubjects          = problem("subjects")           // the key has no different numbers left today
+	ErrAudit             = problem("audit")              // the server cannot write down what the call does
 	ErrDraining          = problem("draining")           // the server is stopping
 	ErrInternal          = problem("internal")           // a fault of the server
 	ErrUnknownPolicy     = problem("unknown-policy")     // there is no such version

@@ -262,6 +262,7 @@ func (c *Client) stream(ctx context.Context, path string, body io.Reader) (*http
 		return nil, errAddress
 	}
 	req.Header.Set("Content-Type", ndjson)
+	c.show(req)
 	sender := *c.sender()
 	sender.Timeout = 0
 	res, err := sender.Do(req)

@@ -23,6 +23,7 @@ type Once struct {
 	Key         hashing.Digest
 	Fingerprint hashing.Digest // of the request
 	Expires     int64          // unix seconds, the first second at which the key is free again
+	Lasts       int64          // seconds: it is free that long after it was used, by the store's clock, if that is earlier; 0 is twice OnceFor
 
 	// Render returns the answer to keep. It is called during the commit, when
 	// the results are known, and must not block.
@@ -48,11 +49,11 @@ func (e *Engine) Idempotent(ctx context.Context, domain hashing.DomainID, key, f
 	}
 	defer e.flights.end(domain, key)
 	now := e.cfg.Now().Unix()
-	r, err := e.cfg.Store.Recall(ctx, domain, key)
+	r, err := e.cfg.Store.Recall(ctx, domain, key, now)
 	if err != nil {
 		return nil, false, err
 	}
-	if r != nil && r.Expires > now {
+	if r != nil {
 		if r.Fingerprint != fingerprint {
 			return nil, false, ErrKeyReused
 		}

@@ -66,13 +66,13 @@ func (e *Engine) PutEntries(ctx context.Context, entries []ListEntry, once *Once
 
 // RemoveEntry takes a subject off a list and reports whether it was on it.
 func (e *Engine) RemoveEntry(ctx context.Context, list string, s hashing.Subject) (bool, error) {
-	return e.cfg.Store.RemoveEntry(ctx, e.cfg.Domain, list, s)
+	return e.cfg.Store.RemoveEntry(ctx, e.cfg.Domain, list, s, e.Now())
 }
 
-// Entries returns up to limit entries of a list, those after a subject (zero:
-// from the start), expired ones included.
+// Entries returns up to limit entries of a list that are in force, those after a subject (zero:
+// from the start).
 func (e *Engine) Entries(ctx context.Context, list string, after hashing.Subject, limit int) ([]ListEntry, error) {
-	return e.cfg.Store.Entries(ctx, e.cfg.Domain, list, after, limit)
+	return e.cfg.Store.Entries(ctx, e.cfg.Domain, list, after, limit, e.Now())
 }
 
 // Lists returns the names of all lists, sorted.

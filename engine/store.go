@@ -20,6 +20,7 @@ var (
 	ErrOlderFormat  = errors.New("the data folder was written by an older version of ringfence")
 	ErrWrongKeyring = errors.New("the data folder belongs to another keyring")
 	ErrNotAStore    = errors.New("the folder holds no ringfence store")
+	ErrFull         = errors.New("the disk of the store is nearly full")
 	ErrTooManyLists = errors.New("no room for another list name")
 )
 
@@ -34,10 +35,15 @@ var (
 // other than a refusal named on the method, the caller cannot know whether it
 // happened, and repeats it with the same Once.
 //
+// While the disk is nearly full, mutations are refused with ErrFull and did not happen; reads go on.
+//
 // Reads see every mutation that returned before they began.
 //
-// Expiry frees space and never changes an answer: whether an entry or a key is
-// still in force is computed from the clock that the caller passes.
+// Expiry frees space and never changes an answer: what is not in force any longer by Retention or its own
+// expiry is not seen by any call, whether Sweep has come by or not. What is in force is computed from the
+// clock that callers pass, as far as the store believes it: that time never goes back, and runs after a clock that
+// jumped ahead by more than an hour at twice the speed of time. So a clock that is wrong for a while makes
+// nothing expire that would not have soon.
 //
 // A context that has ended before a method begins its work stops it; later it
 // no longer does.
@@ -73,7 +79,8 @@ type Store interface {
 	Timeline(ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int) ([]*record.Entry, error)
 
 	// Scan calls fn with every logged event of a domain whose id is greater than
-	// after, in the order of ids. The entry is fn's only until it returns.
+	// after, in the order of ids. The entry is fn's only until it returns. fn may
+	// call the store, but for Close.
 	Scan(ctx context.Context, domain hashing.DomainID, after EventID, fn func(*record.Entry) error) error
 
 	// PutEntries adds entries to lists, or replaces them. All of one call are
@@ -81,11 +88,12 @@ type Store interface {
 	PutEntries(ctx context.Context, domain hashing.DomainID, entries []ListEntry, once *Once) error
 
 	// RemoveEntry takes one subject off a list and reports whether it was on it.
-	RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, s hashing.Subject) (bool, error)
+	// An entry that expired is not.
+	RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, s hashing.Subject, now int64) (bool, error)
 
-	// Entries returns up to limit entries of a list in the order of their
-	// subjects, those after the given one (zero: from the start), expired ones included.
-	Entries(ctx context.Context, domain hashing.DomainID, list string, after hashing.Subject, limit int) ([]ListEntry, error)
+	// Entries returns up to limit entries of a list that are in force, in the order of their
+	// subjects, those after the given one (zero: from the start).
+	Entries(ctx context.Context, domain hashing.DomainID, list string, after hashing.Subject, limit int, now int64) ([]ListEntry, error)
 
 	// Lists returns the names of the domain's lists, sorted.
 	Lists(ctx context.Context, domain hashing.DomainID) ([]string, error)
@@ -125,11 +133,16 @@ type Store interface {
 	// Calibration returns what Calibrate kept, nil when nothing.
 	Calibration(ctx context.Context, domain hashing.DomainID, version uint32) (*Calibration, error)
 
-	// Recall returns what is kept under an idempotency key, nil when nothing is.
-	Recall(ctx context.Context, domain hashing.DomainID, key hashing.Digest) (*Remembered, error)
+	// Recall returns what is kept under an idempotency key that is in force, nil when nothing is.
+	Recall(ctx context.Context, domain hashing.DomainID, key hashing.Digest, now int64) (*Remembered, error)
 
-	// Close waits for what is under way and frees the store. Nothing may be
-	// called afterwards.
+	// Sweep frees the space of what is in force no longer: idle subjects, old events, idempotency keys, expired
+	// list entries. A call does some milliseconds' worth of work and goes on where the last one
+	// stopped. One call at a time: a second one waits.
+	Sweep(ctx context.Context, now int64) (Swept, error)
+
+	// Close waits for what is under way and frees the store. Calls that begin after it
+	// are ErrClosed.
 	Close() error
 }
 

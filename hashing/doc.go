@@ -22,6 +22,9 @@
 // Whoever has the keyring and the stored pseudonyms has the numbers, after
 // hours of computing. Keep the keyring away from the store.
 //
+// A keyring file is sealed under a passphrase (Seal), wrapped by an external key
+// service (Wrap), or plain with a mode that keeps others out.
+//
 // This is the only package that imports the phone number library and
 // golang.org/x/crypto.
 package hashing

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -59,7 +57,7 @@ func (e *KeyringError) Is(target error) bool { return target == ErrKeyring }
 
 // Keyring holds the secrets that pseudonyms are made with. It does not change
 // and is safe for concurrent use. It shows nothing of itself when formatted,
-// logged or encoded: WriteFile is the only way out.
+// logged or encoded: its file is the only way out.
 type Keyring struct{ p *hidden[keyring] }
 
 type keyring struct {
@@ -254,56 +252,6 @@ func (k *keyring) key(id int) *ringKey {
 		}
 	}
 	return nil
-}
-
-// LoadKeyring reads a keyring file, which nobody but its owner may read. A
-// missing file is os.ErrNotExist to errors.Is.
-func LoadKeyring(path string) (*Keyring, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, &KeyringError{"", "not a regular file", "name the keyring file itself"}
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, &KeyringError{"", "others than its owner may use the file", "chmod 600 the keyring file"}
-	case info.Size() > maxKeyringSize:
-		return nil, &KeyringError{"", "larger than 1 MiB", "is this the right file?"}
-	}
-	b, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	return ParseKeyring(b)
-}
-
-// WriteFile writes the keyring to a new file that only its owner may use, and
-// returns when it is on the disk. It never writes over a file: that is
-// os.ErrExist to errors.Is.
-func (k *Keyring) WriteFile(path string) error {
-	b, err := json.MarshalIndent(k.p.v, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes a new file's name durable.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the folder of the operator's file
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Keys returns what may be told of the keys, in the order of the file.

@@ -175,20 +175,26 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	type holder struct {
-		number Number
-		ring   *Keyring
-		hasher *Hasher
+		number  Number
+		ring    *Keyring
+		hasher  *Hasher
+		auditor *Auditor
+		wrap    Wrap
+		unwrap  Unwrap
 	}
+	// A passphrase whose bytes the pattern below knows; closures must not show what they hold.
+	wrap, unwrap := Seal(secret, bytes.NewReader(secret)), Unseal(func() ([]byte, error) { return secret, nil })
+	_, failed := unwrap([]byte("12025550143"))
 	for _, verb := range []string{"%v", "%#v", "%x"} {
 		if !digitRun.MatchString(fmt.Sprintf(verb, *n.p.v)) {
 			t.Errorf("%s of what is hidden would not be noticed", verb)
 		}
 	}
 	values := map[string]any{
-		"number": n, "pointer": &n, "keyring": ring, "keyring value": *ring, "hasher": hasher,
+		"number": n, "pointer": &n, "keyring": ring, "keyring value": *ring, "hasher": hasher, "auditor": ring.Auditor(), "auditor value": *ring.Auditor(), "seal": wrap, "unseal": unwrap, "error of a seal": failed,
 		"slice": []Number{n}, "map": map[string]Number{"a": n}, "error": fmt.Errorf("about %v", n),
 		// Formatting cannot call methods of unexported fields: what they hold must be out of reach.
-		"nested": holder{number: n, ring: ring, hasher: hasher}, "nested pointer": &holder{number: n, ring: ring, hasher: hasher},
+		"nested": holder{n, ring, hasher, ring.Auditor(), wrap, unwrap}, "nested pointer": &holder{n, ring, hasher, ring.Auditor(), wrap, unwrap},
 	}
 	for name, v := range values {
 		for _, shown := range renderings(v) {

@@ -209,7 +209,7 @@ func yamlProblem(err error) Problem {
 // plain refuses what makes a file hard to read: anchors, aliases, tags.
 func (c *compiler) plain(n *yaml.Node) {
 	if n.Kind == yaml.AliasNode || n.Anchor != "" || n.Style&yaml.TaggedStyle != 0 {
-		c.at(n, "write it out", "anchors, aliases and tags are not used in policies")
+		c.at(n, "write it out", "anchors, aliases and tags are not used here")
 		return
 	}
 	for _, child := range n.Content {

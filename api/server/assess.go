@@ -11,6 +11,7 @@ import (
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
 )
 
 // assessing is a request that was read.
@@ -20,23 +21,26 @@ type assessing struct {
 	peek   bool
 }
 
-func (s *Server) readAssess(_ *job, req *api.AssessmentRequest) (in assessing, err error) {
+func (s *Server) readAssess(j *job, req *api.AssessmentRequest) (in assessing, err error) {
 	in.peek = req.Record != nil && !*req.Record
-	in.ev, in.number, _, err = intake.Event(s.cfg.Hasher, req)
-	return in, err
+	if in.ev, in.number, _, err = intake.Event(s.cfg.Hasher, req); err != nil {
+		return in, err
+	}
+	return in, s.spend(j.ctx, in.ev.Subjects[hashing.Phone], in.number)
 }
 
 func (s *Server) assess(j *job, in assessing) (any, error) {
-	answer := assessment{new(engine.Assessment), in.number, false}
+	a := new(engine.Assessment)
+	answer := shape(j.ctx, assessment{a, in.number, false})
 	if in.peek {
-		return answer, s.cfg.Engine.Peek(j.ctx, in.ev, answer.Assessment)
+		return answer, s.cfg.Engine.Peek(j.ctx, in.ev, a)
 	}
 	in.ev.Once = j.once
 	j.remember(func() any { return answer })
-	if err := s.cfg.Engine.Assess(j.ctx, in.ev, answer.Assessment); err != nil {
+	if err := s.cfg.Engine.Assess(j.ctx, in.ev, a); err != nil {
 		return nil, err
 	}
-	s.assessed.WithLabelValues(in.ev.Kind.String(), answer.Decision.String()).Inc()
+	s.assessed.WithLabelValues(in.ev.Kind.String(), a.Decision.String()).Inc()
 	return answer, nil
 }
 
@@ -70,7 +74,7 @@ func (s *Server) assessBody(c *gin.Context, raw []byte) error {
 }
 
 // assessOnce assesses an event that was read, at most once for its key. Where the store cannot
-// be asked, the answer is what Config.OnError says.
+// be asked, the answer is what the caller's key or Config.OnError says.
 func (s *Server) assessOnce(j *job, id, key, route string, raw []byte, in assessing) (answer []byte, replayed bool, err error) {
 	answer, replayed, err = s.once(j, key, route, raw, func() ([]byte, error) {
 		answer, err := s.assess(j, in)
@@ -79,7 +83,8 @@ func (s *Server) assessOnce(j *job, id, key, route string, raw []byte, in assess
 		}
 		return encode(answer), nil
 	})
-	if err == nil || s.cfg.OnError == 0 || j.ctx.Err() != nil {
+	onError := s.onError(j.ctx)
+	if err == nil || onError == 0 || j.ctx.Err() != nil {
 		return answer, replayed, err
 	}
 	r := explain(err)
@@ -88,15 +93,15 @@ func (s *Server) assessOnce(j *job, id, key, route string, raw []byte, in assess
 	}
 	s.noteFailure(id, r)
 	s.unasked.Inc()
-	return encode(s.instead(in)), false, nil
+	return encode(shape(j.ctx, s.instead(in, onError))), false, nil
 }
 
 // instead is the answer to an event without the store: what the request tells by itself.
-func (s *Server) instead(in assessing) assessment {
+func (s *Server) instead(in assessing, onError scoring.Decision) assessment {
 	a := &engine.Assessment{Phone: in.ev.Subjects[hashing.Phone], Number: in.ev.Number}
 	a.Policy, a.Version = s.cfg.Engine.InForce()
 	a.Values = slices.Repeat([]float64{math.NaN()}, a.Policy.Slots())
-	a.Decision, a.Degraded = s.cfg.OnError, []string{storeDegraded}
+	a.Decision, a.Degraded = onError, []string{storeDegraded}
 	return assessment{a, in.number, true}
 }
 

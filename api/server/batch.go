@@ -41,7 +41,12 @@ func (s *Server) batch(c *gin.Context) {
 		return err
 	}
 	last, err := s.stream(c, s.maxBatch, func(lines []line) error {
-		return write(s.assessLines(c.Request.Context(), c.GetString(requestID), lines)...)
+		began := time.Now()
+		answers := s.assessLines(c.Request.Context(), c.GetString(requestID), lines)
+		if !mayRead(c.Request.Context()) {
+			pace(c.Request.Context(), began)
+		}
+		return write(answers...)
 	})
 	var why *refusal
 	if errors.As(err, &why) {
@@ -121,6 +126,9 @@ func (s *Server) shielded(id string, into *error, run func() error) {
 // readLine is read for a line: what is wrong with it, all at once.
 func (s *Server) readLine(j *job, req *api.BatchLine) (in lineIn, err error) {
 	in.key = req.IdempotencyKey
+	if err := s.another(j.ctx); err != nil {
+		return in, err
+	}
 	in.assessing, err = s.readAssess(j, &req.AssessmentRequest)
 	if in.key == "" || visible(in.key) {
 		return in, err

@@ -193,7 +193,7 @@ func TestDescriptionIsComplete(t *testing.T) {
 	}
 	for kind, named := range doc.Components {
 		for name := range named {
-			if ref := "#/components/" + kind + "/" + name + `"`; !strings.Contains(text, ref) && !strings.HasPrefix(name, "Batch") {
+			if ref := "#/components/" + kind + "/" + name + `"`; !strings.Contains(text, ref) && !strings.HasPrefix(name, "Batch") && kind != "securitySchemes" {
 				t.Errorf("%s is not used", ref)
 			}
 		}

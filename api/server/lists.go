@@ -1,8 +1,10 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -44,7 +46,37 @@ func (s *Server) addEntries(c *gin.Context) {
 func (s *Server) addEntry(j *job, e engine.ListEntry) (any, error) {
 	answer := api.ListAnswer{Added: 1}
 	j.remember(func() any { return answer })
-	return answer, s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
+	before, err := s.listed(j.ctx, e.List, e.Subject)
+	if err == nil {
+		err = s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
+	}
+	if err != nil {
+		return nil, err
+	}
+	after := "on list " + e.List
+	if e.Reason != "" {
+		after += ", reason " + e.Reason
+	}
+	if e.Expires != 0 {
+		after += ", until " + timeText(e.Expires)
+	}
+	note(j.ctx, objectOf(e.Subject), before, after)
+	return answer, nil
+}
+
+// listed says for the audit whether a subject is on a list.
+func (s *Server) listed(ctx context.Context, list string, subject hashing.Subject) (string, error) {
+	if visitOf(ctx) == nil || subject.Kind != hashing.Phone {
+		return "", nil
+	}
+	p, err := s.cfg.Engine.Lookup(ctx, subject)
+	if err != nil {
+		return "", err
+	}
+	if slices.Contains(p.Lists, list) {
+		return "on list " + list, nil
+	}
+	return "not on list " + list, nil
 }
 
 func (s *Server) readEntry(j *job, req *api.ListEntry) (e engine.ListEntry, err error) {
@@ -104,6 +136,9 @@ func (s *Server) importEntries(c *gin.Context) error {
 	last, err := s.stream(c, maxImport, func(lines []line) error {
 		return s.importLines(c, lines, &answer)
 	})
+	if answer.Added > 0 || err == nil {
+		note(c.Request.Context(), "", "", fmt.Sprintf("on list %s: %d entries added or replaced, %d lines refused", c.Param("name"), answer.Added, answer.Refused))
+	}
 	if err != nil {
 		r := *explain(err)
 		r.detail = fmt.Sprintf("the lines up to %d were taken", last-1)
@@ -197,6 +232,10 @@ func (s *Server) removeEntry(c *gin.Context) {
 	if err != nil {
 		s.refuse(c, err)
 		return
+	}
+	if name := c.Param("name"); engine.CheckListName(name) { // no other can have an entry, or be repeated
+		before := map[bool]string{true: "on list ", false: "not on list "}[removed]
+		note(c.Request.Context(), objectOf(subject), before+name, "not on list "+name)
 	}
 	c.Data(http.StatusOK, "application/json", encode(api.RemoveAnswer{Removed: removed}))
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
@@ -35,13 +37,14 @@ type linking struct {
 	tag            hashing.LinkTag
 }
 
-func (s *Server) readLink(_ *job, req *api.PhoneRequest) (in linking, err error) {
+func (s *Server) readLink(j *job, req *api.PhoneRequest) (in linking, err error) {
 	var bad []api.FieldError
 	if req.AccountID == "" {
 		bad = append(bad, api.FieldError{Pointer: "/account_id", Code: "missing", Hint: "1 to 256 bytes"})
 	}
 	bad = append(bad, intake.ID("/account_id", req.AccountID)...)
-	if in.phone, _, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
+	var number hashing.Number
+	if in.phone, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
 		bad = append(bad, explain(err).fields...)
 	}
 	if len(bad) > 0 {
@@ -49,12 +52,15 @@ func (s *Server) readLink(_ *job, req *api.PhoneRequest) (in linking, err error)
 	}
 	in.account = s.cfg.Hasher.Account(req.AccountID)
 	in.tag = s.cfg.Hasher.LinkTag(in.account)
-	return in, nil
+	return in, s.spend(j.ctx, in.phone, number)
 }
 
-func (s *Server) readPhone(_ *job, req *api.PhoneRequest) (hashing.Subject, error) {
-	phone, _, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
-	return phone, err
+func (s *Server) readPhone(j *job, req *api.PhoneRequest) (hashing.Subject, error) {
+	phone, number, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	if err != nil {
+		return phone, err
+	}
+	return phone, s.spend(j.ctx, phone, number)
 }
 
 func (s *Server) checkLink(j *job, in linking) (any, error) {
@@ -63,7 +69,7 @@ func (s *Server) checkLink(j *job, in linking) (any, error) {
 		return nil, err
 	}
 	return api.LinkAnswer{
-		Accounts: wireAccounts(state.Links, state.MaxLinks), Since: timeText(state.Since),
+		Accounts: wireAccounts(accounts(j.ctx, state.Links, state.MaxLinks)), Since: timeText(state.Since),
 		NumberChanges: state.NumberChanges, Numbers: state.Numbers,
 	}, nil
 }
@@ -75,6 +81,11 @@ func (s *Server) unlink(j *job, in linking) (any, error) {
 	if err := s.cfg.Engine.Unlink(j.ctx, u); err != nil {
 		return nil, err
 	}
+	if u.Unlinked {
+		note(j.ctx, objectOf(in.phone), fmt.Sprintf("%d accounts linked", u.Links.Count+1), fmt.Sprintf("%d accounts linked", u.Links.Count))
+	} else {
+		note(j.ctx, objectOf(in.phone), "the account was not linked", "nothing changed")
+	}
 	return answer(), nil
 }
 
@@ -85,6 +96,7 @@ func (s *Server) release(j *job, phone hashing.Subject) (any, error) {
 	if err := s.cfg.Engine.Release(j.ctx, r); err != nil {
 		return nil, err
 	}
+	note(j.ctx, objectOf(phone), fmt.Sprintf("generation %d", r.Generation-1), fmt.Sprintf("generation %d", r.Generation))
 	return answer(), nil
 }
 

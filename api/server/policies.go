@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -31,8 +32,13 @@ func version(path string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// author is who asks. Nobody has a key yet.
-func (j *job) author() string { return engine.Local }
+// author is who asks: the id of the key, engine.Local where nobody needs one.
+func (j *job) author() string {
+	if c := callerOf(j.ctx); c != nil {
+		return c.ID
+	}
+	return engine.Local
+}
 
 // policies answers with a page of versions.
 func (s *Server) policies(c *gin.Context) {
@@ -194,6 +200,7 @@ func (s *Server) addPolicy(j *job, in draft) (any, error) {
 	if _, err := s.cfg.Engine.AddPolicy(j.ctx, v, j.once); err != nil {
 		return nil, err
 	}
+	note(j.ctx, "", "", fmt.Sprintf("version %d added", v.Version))
 	return answer(), nil
 }
 
@@ -280,10 +287,22 @@ func (s *Server) rollOut(j *job, version *uint32, change func() error, after fun
 	if err := change(); err != nil {
 		return nil, err
 	}
+	before := inForce(state)
 	if state, err = s.cfg.Engine.PolicyState(j.ctx); err != nil {
+		note(j.ctx, "", before, "changed")
 		return nil, err
 	}
+	note(j.ctx, "", before, inForce(state))
 	return &api.RolloutAnswer{Version: *version, Live: state.Live, Shadows: append([]uint32{}, state.Shadows...)}, nil
+}
+
+// inForce says for the audit which versions are.
+func inForce(state *engine.PolicyState) string {
+	text := fmt.Sprintf("version %d live", state.Live)
+	for _, v := range state.Shadows {
+		text += fmt.Sprintf(", %d in shadow", v)
+	}
+	return text
 }
 
 // calibrating is a backtest whose probabilities are to be stored.
@@ -319,5 +338,8 @@ func (s *Server) readCalibration(j *job, req *api.CalibrationRequest) (in calibr
 func (s *Server) calibrate(j *job, in calibrating) (any, error) {
 	j.remember(func() any { return wireCalibration(&in.calibration) })
 	err := s.cfg.Engine.Calibrate(j.ctx, in.version, &in.calibration, in.abuse, in.legitimate, j.once)
+	if err == nil {
+		note(j.ctx, "", "", fmt.Sprintf("version %d calibrated on %d labels", in.version, in.abuse+in.legitimate))
+	}
 	return wireCalibration(&in.calibration), err
 }

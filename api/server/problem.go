@@ -41,6 +41,14 @@ var (
 	refuseRoute       = &refusal{status: http.StatusNotFound, code: "no-route", title: "There is no such call"}
 	refuseMethod      = &refusal{status: http.StatusMethodNotAllowed, code: "method", title: "This call has another method"}
 	refuseInternal    = &refusal{status: http.StatusInternalServerError, code: "internal", title: "Something went wrong here"}
+	refuseFull        = &refusal{status: http.StatusServiceUnavailable, code: "store-full", title: "The disk is nearly full: nothing is counted until there is room", retry: "10"}
+	refuseNoKey       = &refusal{status: http.StatusUnauthorized, code: "no-key", title: "Show a key: Authorization: Bearer rf_..."}
+	refuseWrongKey    = &refusal{status: http.StatusUnauthorized, code: "wrong-key", title: "The key lets nobody in: it was mistyped, or revoked, or is of another server"}
+	refuseScope       = &refusal{status: http.StatusForbidden, code: "scope", title: "The key may not make this call"}
+	refuseDomain      = &refusal{status: http.StatusForbidden, code: "domain", title: "The key is of a domain that is not served here"}
+	refuseRate        = &refusal{status: http.StatusTooManyRequests, code: "rate", title: "The key asks too often"}
+	refuseSubjects    = &refusal{status: http.StatusTooManyRequests, code: "subjects", title: "The key has asked for all the different numbers it may ask for today"}
+	refuseAudit       = &refusal{status: http.StatusServiceUnavailable, code: "audit", title: "What this call does cannot be written into the audit log"}
 	refuseStore       = &refusal{status: http.StatusServiceUnavailable, code: "store", title: "The store cannot answer", retry: "1"}
 )
 
@@ -60,6 +68,7 @@ var refusals = []struct {
 	{engine.ErrFewLabels, &refusal{status: http.StatusConflict, code: "few-labels", title: "Probabilities need 20 labels of abuse and 20 legitimate ones that count"}},
 	{engine.ErrNote, invalid(api.FieldError{Pointer: "/note", Code: "format", Hint: "1 to 500 characters on one line, without phone numbers or other long numbers"})},
 	{backtest.ErrTooManySubjects, &refusal{status: http.StatusConflict, code: "too-many-subjects", title: "A replay of this log takes more memory than a server gives it: run it offline"}},
+	{engine.ErrFull, refuseFull},
 	{engine.ErrClosed, refuseStore},
 	{engine.ErrCorrupt, refuseStore},
 	{context.Canceled, refuseStore},

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -18,15 +19,28 @@ type assessment struct {
 	unasked bool // the store was not: there is nothing to tell of accounts
 }
 
+// shape is the form in which a caller gets an assessment: without the right to read, what is the same for a
+// number that was seen and one that never was.
+func shape(ctx context.Context, a assessment) appender {
+	if mayRead(ctx) {
+		return a
+	}
+	return outline{a}
+}
+
+// outline writes what a caller without the right to read is told.
+type outline struct{ assessment }
+
+func (o outline) appendJSON(b []byte) []byte {
+	a := o.assessment
+	b = a.appendHead(append(b, '{'))
+	b = appendText(b, `"public_message":`, scoring.PublicMessage(a.Decision))
+	b = a.appendDegraded(a.appendNumber(b))
+	return append(b, '}')
+}
+
 func (a assessment) appendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if a.ID.Given() {
-		b = appendText(b, `"assessment_id":`, a.ID.String())
-	}
-	if token := a.Phone.Token(); token != "" {
-		b = appendText(b, `"phone_token":`, token)
-	}
-	b = appendText(b, `"decision":`, a.Decision.String())
+	b = a.appendHead(append(b, '{'))
 	b = appendInt(b, `"score":`, a.Score)
 	b = a.appendReasons(append(b, `"reasons":[`...))
 	b = appendText(b, `"public_message":`, scoring.PublicMessage(a.Decision))
@@ -42,12 +56,27 @@ func (a assessment) appendJSON(b []byte) []byte {
 	b = appendInt(b, `"version":`, int(a.Version))
 	b = append(closed(b, '}'), `"holdout":`...)
 	b = append(strconv.AppendBool(b, a.Holdout), ',')
-	b = append(a.appendLearnt(b), `"degraded":[`...)
+	return append(a.appendDegraded(a.appendLearnt(b)), '}')
+}
+
+func (a assessment) appendHead(b []byte) []byte {
+	if a.ID.Given() {
+		b = appendText(b, `"assessment_id":`, a.ID.String())
+	}
+	if token := a.Phone.Token(); token != "" {
+		b = appendText(b, `"phone_token":`, token)
+	}
+	return appendText(b, `"decision":`, a.Decision.String())
+}
+
+// appendDegraded appends the last member, without a comma.
+func (a assessment) appendDegraded(b []byte) []byte {
+	b = append(b, `"degraded":[`...)
 	for _, name := range a.Degraded {
 		b = appendText(b, "", name)
 	}
 	b = closed(b, ']')
-	return append(b[:len(b)-1], '}')
+	return b[:len(b)-1]
 }
 
 // appendLearnt appends what there is only once somebody tunes.

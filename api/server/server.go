@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -27,6 +28,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/api/access"
+	"github.com/ringfence/ringfence/api/audit"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
@@ -55,12 +58,30 @@ type Config struct {
 	// have been counted. 0 refuses such assessments with 503, as all other calls are.
 	OnError scoring.Decision
 
+	// Keys are those of callers. Nil, or a ring without a file, lets anybody ask anything.
+	Keys *access.Ring
+
+	// Domain is the name of the domain that Hasher is of. Default: hashing.DefaultDomain. Keys of another are refused.
+	Domain string
+
+	// Audit is where it is written who changed what. It may be nil.
+	Audit *audit.Log
+
+	// TLS is what Serve speaks TLS with; nil is plain HTTP.
+	TLS *tls.Config
+
 	// LateEvents returns how many events were too old for any window, for the
 	// metrics. It may be nil.
 	LateEvents func() uint64
 
 	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
 	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
+
+	// Unready returns why no events should be sent here, "" when they should. It may be nil.
+	Unready func() string
+
+	// Measures are further metrics.
+	Measures []Measure
 
 	// Stalls returns how many calls had to wait until the store had written what lay in
 	// memory, for the metrics. It may be nil.
@@ -78,13 +99,15 @@ type Server struct {
 	lines    *prometheus.CounterVec
 	unasked  prometheus.Counter
 	assessed *prometheus.CounterVec
+	guardMetrics
 
 	jobs    *jobs
 	reports chan struct{} // holds one while a report is being made
 
 	// Tests are less patient.
-	lineTimeout time.Duration // for a line of a stream to come
-	maxBatch    int           // lines
+	headerTimeout time.Duration // for the head of a request to come
+	lineTimeout   time.Duration // for a line of a stream to come
+	maxBatch      int           // lines
 }
 
 // New returns a server that does not listen yet.
@@ -97,12 +120,17 @@ func New(cfg Config) (*Server, error) {
 	default:
 		return nil, errors.New("server: OnError is Allow, Challenge or 0")
 	}
+	if cfg.Domain == "" {
+		cfg.Domain = hashing.DefaultDomain
+	}
 	s := &Server{
-		cfg:         cfg,
-		jobs:        newJobs(cfg.Engine),
-		reports:     make(chan struct{}, 1),
-		lineTimeout: readTimeout,
-		maxBatch:    maxBatch,
+		cfg:           cfg,
+		jobs:          newJobs(cfg.Engine),
+		reports:       make(chan struct{}, 1),
+		guardMetrics:  newGuardMetrics(),
+		headerTimeout: headerTimeout,
+		lineTimeout:   readTimeout,
+		maxBatch:      maxBatch,
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_stream_lines_total", Help: "Lines of NDJSON answered, by route and status.",
 		}, []string{"route", "status"}),
@@ -124,7 +152,7 @@ func New(cfg Config) (*Server, error) {
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(shadowCounts{cfg.Engine}, underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(shadowCounts{cfg.Engine}, underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64
@@ -136,6 +164,12 @@ func New(cfg Config) (*Server, error) {
 			registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 { return float64(c.count()) }))
 		}
 	}
+	for _, m := range cfg.Measures {
+		registry.MustRegister(m.collector())
+	}
+	if err := checkRoutes(s.routes()); err != nil {
+		return nil, err
+	}
 	s.handler = s.router(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return s, nil
 }
@@ -146,41 +180,43 @@ func (s *Server) requestsUnderWay() int64 { return s.underWay.Load() }
 // Handler returns the handler of all routes.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// route is one call. Later work that has to see every call has its place where
-// router registers them.
+// route is one call: who may make it, and what it does, as the audit calls it; "" for what
+// changes nothing that an admin would have to answer for.
 type route struct {
 	method, path string
+	scope        access.Scope
+	did          string
 	handle       gin.HandlerFunc
 }
 
 func (s *Server) routes() []route {
 	return []route{
-		{http.MethodPost, "/v1/assessments", s.assessments},
-		{http.MethodPost, batchRoute, s.batch},
-		{http.MethodGet, "/v1/assessments/:id", s.logged},
-		{http.MethodPost, "/v1/outcomes", s.outcomes},
-		{http.MethodPost, "/v1/links/check", call(s, s.readLink, s.checkLink)},
-		{http.MethodPost, "/v1/links/unlink", call(s, s.readLink, s.unlink)},
-		{http.MethodPost, "/v1/numbers/lookup", call(s, s.readPhone, s.lookup)},
-		{http.MethodPost, "/v1/numbers/release", call(s, s.readPhone, s.release)},
-		{http.MethodGet, "/v1/lists", s.lists},
-		{http.MethodGet, "/v1/lists/:name/entries", s.listEntries},
-		{http.MethodPost, entriesRoute, s.addEntries},
-		{http.MethodDelete, "/v1/lists/:name/entries", s.removeEntry},
-		{http.MethodGet, "/v1/policies", s.policies},
-		{http.MethodPost, "/v1/policies", call(s, s.readPolicy, s.addPolicy)},
-		{http.MethodPost, "/v1/policies/validate", call(s, s.readCheck, s.checkPolicy)},
-		{http.MethodGet, "/v1/policies/:version", s.policy},
-		{http.MethodPost, "/v1/policies/:version/publish", call(s, s.readRollout, s.publish)},
-		{http.MethodPost, "/v1/policies/:version/rollback", call(s, s.readRollout, s.rollBack)},
-		{http.MethodPost, "/v1/policies/:version/shadow", call(s, s.readShadow, s.shadow)},
-		{http.MethodPost, "/v1/policies/:version/calibration", call(s, s.readCalibration, s.calibrate)},
-		{http.MethodPost, "/v1/backtests", s.startBacktest},
-		{http.MethodGet, "/v1/backtests/:id", s.backtest},
-		{http.MethodDelete, "/v1/backtests/:id", s.cancelBacktest},
-		{http.MethodGet, "/v1/reports/shadow", s.report(s.shadowReport)},
-		{http.MethodGet, "/v1/reports/reasons", s.report(s.reasonsReport)},
-		{http.MethodGet, "/v1/reports/calibration", s.report(s.calibrationReport)},
+		{http.MethodPost, "/v1/assessments", access.Assess, "", s.assessments},
+		{http.MethodPost, batchRoute, access.Assess, "", s.batch},
+		{http.MethodGet, "/v1/assessments/:id", access.Read, "", s.logged},
+		{http.MethodPost, "/v1/outcomes", access.Outcome, "", s.outcomes},
+		{http.MethodPost, "/v1/links/check", access.Assess, "", call(s, s.readLink, s.checkLink)},
+		{http.MethodPost, "/v1/links/unlink", access.Outcome, "links.unlink", call(s, s.readLink, s.unlink)},
+		{http.MethodPost, "/v1/numbers/lookup", access.Read, "", call(s, s.readPhone, s.lookup)},
+		{http.MethodPost, "/v1/numbers/release", access.Outcome, "numbers.release", call(s, s.readPhone, s.release)},
+		{http.MethodGet, "/v1/lists", access.Tune, "", s.lists},
+		{http.MethodGet, entriesRoute, access.Tune, "", s.listEntries},
+		{http.MethodPost, entriesRoute, access.Tune, "lists.add", s.addEntries},
+		{http.MethodDelete, entriesRoute, access.Tune, "lists.remove", s.removeEntry},
+		{http.MethodGet, "/v1/policies", access.Tune, "", s.policies},
+		{http.MethodPost, "/v1/policies", access.Tune, "policies.add", call(s, s.readPolicy, s.addPolicy)},
+		{http.MethodPost, "/v1/policies/validate", access.Tune, "", call(s, s.readCheck, s.checkPolicy)},
+		{http.MethodGet, "/v1/policies/:version", access.Tune, "", s.policy},
+		{http.MethodPost, "/v1/policies/:version/publish", access.Tune, "policies.publish", call(s, s.readRollout, s.publish)},
+		{http.MethodPost, "/v1/policies/:version/rollback", access.Tune, "policies.rollback", call(s, s.readRollout, s.rollBack)},
+		{http.MethodPost, "/v1/policies/:version/shadow", access.Tune, "policies.shadow", call(s, s.readShadow, s.shadow)},
+		{http.MethodPost, "/v1/policies/:version/calibration", access.Tune, "policies.calibrate", call(s, s.readCalibration, s.calibrate)},
+		{http.MethodPost, "/v1/backtests", access.Tune, "", s.startBacktest},
+		{http.MethodGet, "/v1/backtests/:id", access.Tune, "", s.backtest},
+		{http.MethodDelete, "/v1/backtests/:id", access.Tune, "", s.cancelBacktest},
+		{http.MethodGet, "/v1/reports/shadow", access.Tune, "", s.report(s.shadowReport)},
+		{http.MethodGet, "/v1/reports/reasons", access.Tune, "", s.report(s.reasonsReport)},
+		{http.MethodGet, "/v1/reports/calibration", access.Tune, "", s.report(s.calibrationReport)},
 	}
 }
 
@@ -191,7 +227,7 @@ func (s *Server) router(metrics http.Handler) http.Handler {
 	_ = g.SetTrustedProxies(nil) // trusts nobody; cannot fail
 	g.Use(s.observe)
 	for _, r := range s.routes() {
-		g.Handle(r.method, r.path, r.handle)
+		g.Handle(r.method, r.path, s.guard(r), r.handle)
 	}
 	g.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	g.GET("/readyz", s.ready)
@@ -207,6 +243,12 @@ func (s *Server) ready(c *gin.Context) {
 		c.String(http.StatusServiceUnavailable, "draining\n")
 		return
 	}
+	if s.cfg.Unready != nil {
+		if why := s.cfg.Unready(); why != "" {
+			c.String(http.StatusServiceUnavailable, why+"\n")
+			return
+		}
+	}
 	c.String(http.StatusOK, "ready\n")
 }
 
@@ -218,8 +260,7 @@ func (s *Server) observe(c *gin.Context) {
 	defer s.underWay.Add(-1)
 	c.Set(requestID, rand.Text())
 	c.Header("X-Request-Id", c.GetString(requestID))
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Cache-Control", "no-store")
+	s.protect(c)
 	path := cmp.Or(c.FullPath(), "unmatched")
 	end := s.trace(c, path)
 	defer func() {
@@ -255,6 +296,18 @@ func (s *Server) trace(c *gin.Context, route string) (end func(status int)) {
 	ctx, end := s.cfg.Trace(c.Request.Context(), parent, methodName(c.Request.Method), route)
 	c.Request = c.Request.WithContext(ctx)
 	return end
+}
+
+// protect keeps answers out of caches and of other sites' pages, whatever a browser takes them for.
+func (s *Server) protect(c *gin.Context) {
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Cache-Control", "no-store")
+	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	c.Header("Cross-Origin-Resource-Policy", "same-origin")
+	c.Header("Referrer-Policy", "no-referrer")
+	if s.cfg.TLS != nil {
+		c.Header("Strict-Transport-Security", "max-age=31536000")
+	}
 }
 
 // methodName keeps what a caller made up out of the log.
@@ -326,12 +379,19 @@ func body(c *gin.Context) ([]byte, error) {
 // were answered.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := &http.Server{
-		Handler: s.handler, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
+		Handler: s.handler, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: s.headerTimeout,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // names addresses
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(l) }()
+	go func() {
+		if s.cfg.TLS == nil {
+			failed <- h.Serve(l)
+			return
+		}
+		h.TLSConfig = s.cfg.TLS
+		failed <- h.ServeTLS(l, "", "")
+	}()
 	select {
 	case err := <-failed:
 		return err

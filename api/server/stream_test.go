@@ -17,9 +17,9 @@ import (
 )
 
 // lines sends NDJSON and returns the lines of the answer.
-func lines[Answer any](t testing.TB, s *Server, path, body string) []Answer {
+func lines[Answer any](t testing.TB, s *Server, path, body string, header ...string) []Answer {
 	t.Helper()
-	w := do(t, s, "POST", path, body, nil, "Content-Type", ndjson)
+	w := do(t, s, "POST", path, body, nil, append(header, "Content-Type", ndjson)...)
 	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != ndjson {
 		t.Fatalf("status %d, %s: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
 	}

@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&b.bin, "bin", "", "server to try (default: built from this tree)")
 	flags.IntVar(&b.cycles, "cycles", 0, "how often, instead of the form's own number")
 	flags.DurationVar(&b.span, "for", 0, "how long, instead of the form's own time")
-	flags.Uint64Var(&b.seed, "seed", uint64(time.Now().UnixNano()), "of all that is random") //nolint:gosec // any number will do
+	flags.Uint64Var(&b.seed, "seed", uint64(time.Now().UnixNano()), "of all that is random")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -92,7 +92,7 @@ func (b *bench) all(names []string) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(b.folder)) }()
 	if b.bin == "" {
 		b.bin = filepath.Join(b.folder, "ringfence")
-		build := exec.CommandContext(b.ctx, "go", "build", "-o", b.bin, "github.com/ringfence/ringfence/cmd/ringfence")
+		build := exec.CommandContext(b.ctx, "go", "build", "-o", b.bin, "github.com/ringfence/ringfence/cmd/ringfence") //nolint:gosec // our own program
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("cannot build the server: %w", err)

@@ -111,6 +111,25 @@ func (r *result) add(status int, err error, took time.Duration) {
 	}
 }
 
+// ask sends an event on a connection, a new one where c is nil, and counts what comes of it; what it took counts from since on. It
+// returns the connection to go on with, nil when that broke.
+func (r *result) ask(ctx context.Context, address string, c *conn, n int, since time.Time) *conn {
+	if c == nil {
+		var err error
+		if c, err = dial(ctx, address); err != nil {
+			r.broken.Add(1)
+			return nil
+		}
+	}
+	status, err := c.post(body(n))
+	r.add(status, err, time.Since(since))
+	if err != nil {
+		_ = c.Close()
+		return nil
+	}
+	return c
+}
+
 // press sends events over so many connections, each as fast as it is answered, for some time.
 func press(ctx context.Context, address string, conns int, span time.Duration) *result {
 	r := new(result)
@@ -121,20 +140,8 @@ func press(ctx context.Context, address string, conns int, span time.Duration) *
 		wg.Go(func() {
 			var c *conn
 			for n := i; ctx.Err() == nil; n += conns {
-				var err error
-				if c == nil {
-					if c, err = dial(ctx, address); err != nil {
-						r.broken.Add(1)
-						_ = pause(ctx, 10*time.Millisecond)
-						continue
-					}
-				}
-				began := time.Now()
-				status, err := c.post(body(n))
-				r.add(status, err, time.Since(began))
-				if err != nil {
-					_ = c.Close()
-					c = nil
+				if c = r.ask(ctx, address, c, n, time.Now()); c == nil {
+					_ = pause(ctx, 10*time.Millisecond)
 				}
 			}
 			if c != nil {
@@ -163,19 +170,7 @@ func pace(ctx context.Context, address string, conns int, rate float64, span tim
 				if due.Sub(began) > span || pause(ctx, time.Until(due)) != nil {
 					break
 				}
-				var err error
-				if c == nil {
-					if c, err = dial(ctx, address); err != nil {
-						r.broken.Add(1)
-						continue
-					}
-				}
-				status, err := c.post(body(int(n)))
-				r.add(status, err, time.Since(due))
-				if err != nil {
-					_ = c.Close()
-					c = nil
-				}
+				c = r.ask(ctx, address, c, int(n), due)
 			}
 			if c != nil {
 				_ = c.Close()

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -15,30 +19,74 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/hashing"
 )
-
-// defaultServer is where serve listens unless told otherwise.
-const defaultServer = "http://127.0.0.1:8080"
 
 // clientFlags are the flags of every command that asks a running server.
 type clientFlags struct {
-	server string
-	output output
+	server  string
+	output  output
+	keyFile string
+	caFile  string
+
+	asks *api.Client // made before the command runs
 }
 
 func (f *clientFlags) add(cmd *cobra.Command) {
 	f.output = "table"
-	cmd.Flags().StringVar(&f.server, "server", defaultServer, "address of the server")
 	cmd.Flags().VarP(&f.output, "output", "o", "table, json or ndjson")
+	f.addServer(cmd)
 }
 
-func (f *clientFlags) client() *api.Client { return &api.Client{BaseURL: f.server} }
+// addServer adds the flags that say how to reach the server.
+func (f *clientFlags) addServer(cmd *cobra.Command) {
+	textSetting(cmd.Flags(), &f.server, "server")
+	cmd.Flags().StringVar(&f.keyFile, "key-file", "", "file with the key to show to the server, which only its owner may read")
+	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "authorities to know the server by, in PEM (default: those of the system)")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return f.prepare() }
+}
+
+// prepare reads what the client needs. Keys come from files only: other programs see the command line and the environment.
+func (f *clientFlags) prepare() error {
+	f.asks = &api.Client{BaseURL: f.server}
+	if f.keyFile != "" {
+		key, err := hashing.ReadSecret(f.keyFile, 1<<10)
+		if err != nil {
+			return fmt.Errorf("--key-file: %w", err)
+		}
+		f.asks.Key = strings.TrimSpace(string(key))
+	}
+	if f.caFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(f.caFile)
+	if err != nil {
+		return fmt.Errorf("--ca-file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return errors.New("--ca-file: no certificate in PEM is in the file")
+	}
+	f.asks.HTTP = &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it could carry a number elsewhere
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}, ForceAttemptHTTP2: true},
+	}
+	return nil
+}
+
+func (f *clientFlags) client() *api.Client { return f.asks }
 
 // print writes an answer as JSON, or as a table that fill writes.
 func (f *clientFlags) print(w io.Writer, answer any, fill func(io.Writer)) error {
-	if f.output != "table" {
+	return printAs(f.output, w, answer, fill)
+}
+
+// printAs prints data as JSON, or as a table that fill writes.
+func printAs(form output, w io.Writer, answer any, fill func(io.Writer)) error {
+	if form != "table" {
 		e := json.NewEncoder(w)
-		if f.output == "json" {
+		if form == "json" {
 			e.SetIndent("", "  ")
 		}
 		return e.Encode(answer)

@@ -85,7 +85,7 @@ func TestAskAServer(t *testing.T) {
 			t.Errorf("%s: exit %d, want %d and %q:\n%s%s", c.args, r.code, c.code, c.says, r.out, r.err)
 		}
 	}
-	if r := command(t, "", "doctor", "--data", data, "--server", p.url); r.code != exitOK || strings.Count(r.out, "ok ") != 4 {
+	if r := command(t, "", "doctor", "--data", data, "--server", p.url); r.code != exitOK || strings.Count(r.out, "ok ") != 6 {
 		t.Errorf("doctor beside a server: %v", r)
 	}
 	if err := p.stop(syscall.SIGTERM); err != nil {

@@ -11,20 +11,33 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/pebblestore"
 	"github.com/ringfence/ringfence/hashing"
 )
 
 // dataFlags are the flags of every command that works on a data folder.
 type dataFlags struct {
-	data    string
-	keyring string
-	upgrade bool // accept an older format
+	data     string
+	keyring  string
+	upgrade  bool             // accept an older format
+	tolerant bool             // goes on when a block is damaged, to find all that are
+	reserve  int64            // free bytes on the disk below which nothing is changed; 0 is the default
+	ballast  int64            // see pebblestore.Options
+	retain   engine.Retention // zero is what the server was last given
+
+	passphraseFile string
+	callers        string
+	sealed         bool             // the keyring that was loaded is
+	ring           *hashing.Keyring // what open loaded or made
+	cmd            *cobra.Command   // asks for a passphrase
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.data, "data", ".ringfence", "data folder")
-	cmd.Flags().StringVar(&f.keyring, "keyring", "", "keyring file (default keyring.json in the data folder; keep it elsewhere in production)")
+	textSetting(cmd.Flags(), &f.data, "data")
+	textSetting(cmd.Flags(), &f.keyring, "keyring")
+	textSetting(cmd.Flags(), &f.passphraseFile, "passphrase_file")
+	f.cmd = cmd
 }
 
 func (f *dataFlags) keyringPath() string {
@@ -43,32 +56,44 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 		if _, err := os.Stat(folder); err == nil {
 			return nil, nil, fmt.Errorf("the data folder has a store but its keyring is missing: %w", os.ErrNotExist)
 		}
-		ring, err = f.initKeyring()
+		ring, err = f.initKeyring(f.passphrase().path() != "")
 		if err != nil {
 			return nil, nil, err
 		}
 	} else if err != nil {
 		return nil, nil, err
 	}
+	f.ring = ring
 	hasher, err := ring.Domain(hashing.DefaultDomain)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := pebblestore.Open(folder, pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Log: log})
+	o := pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die, Reserve: f.reserve, Ballast: f.ballast}
+	if f.tolerant {
+		o.Damaged = func(error) {}
+	}
+	store, err := pebblestore.Open(folder, o)
 	return store, hasher, err
 }
 
+// die ends the process for a store that cannot go on.
+func die(err error) { os.Exit(report(fmt.Errorf("the store cannot go on: %w", err), os.Stderr)) }
+
 // loadKeyring reads the keyring. Its errors name the file.
 func (f *dataFlags) loadKeyring() (*hashing.Keyring, error) {
-	ring, err := hashing.LoadKeyring(f.keyringPath())
+	ring, err := hashing.OpenKeyring(f.keyringPath(), f.unwrap)
 	if errors.Is(err, hashing.ErrKeyring) {
 		err = fmt.Errorf("%s: %w", f.keyringPath(), err)
 	}
 	return ring, err
 }
 
-func (f *dataFlags) initKeyring() (*hashing.Keyring, error) {
+// initKeyring makes a new keyring, sealed or plain.
+func (f *dataFlags) initKeyring(seal bool) (*hashing.Keyring, error) {
 	path := f.keyringPath()
+	if _, err := os.Stat(path); err == nil {
+		return nil, fmt.Errorf("%s: %w", path, os.ErrExist) // before anybody types a passphrase
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -76,17 +101,30 @@ func (f *dataFlags) initKeyring() (*hashing.Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ring, ring.WriteFile(path)
+	var w hashing.Wrap
+	if f.sealed = seal; seal {
+		if w, err = wrap(f.passphrase()); err != nil {
+			return nil, err
+		}
+	}
+	if err := ring.WriteSealed(path, w); err != nil {
+		return nil, err
+	}
+	return ring, f.noteDown(ring, "keys.init", "no keyring", map[bool]string{true: "a new keyring, sealed", false: "a new keyring, not sealed"}[seal])
 }
 
 func newKeys() *cobra.Command {
 	keys := &cobra.Command{Use: "keys", Short: "make and list keys"}
-	var f dataFlags
+	var f, listed dataFlags // each command its own, since a passphrase is asked for by the command that runs
+	var seal bool
 	initialise := &cobra.Command{
 		Use: "init", Short: "make a new keyring file", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := f.initKeyring(); err != nil {
+			if _, err := f.initKeyring(seal); err != nil {
 				return err
+			}
+			if !seal {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ringfence: warning: %s\n", plainKeyring)
 			}
 			_, err := fmt.Fprintln(cmd.ErrOrStderr(), "ringfence: wrote a new keyring; back it up apart from the data: without it nothing can be read")
 			return err
@@ -95,7 +133,7 @@ func newKeys() *cobra.Command {
 	list := &cobra.Command{
 		Use: "ls", Short: "list the keys, never their secrets", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := f.loadKeyring()
+			ring, err := listed.loadKeyring()
 			if err != nil {
 				return err
 			}
@@ -108,7 +146,8 @@ func newKeys() *cobra.Command {
 		},
 	}
 	f.add(initialise)
-	f.add(list)
-	keys.AddCommand(initialise, list)
+	initialise.Flags().BoolVar(&seal, "seal", false, "seal it with a passphrase, from --passphrase-file, a systemd credential or the terminal")
+	listed.add(list)
+	keys.AddCommand(initialise, list, newReseal())
 	return keys
 }

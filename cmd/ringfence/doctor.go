@@ -2,59 +2,125 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/pebblestore"
 )
 
 func newDoctor() *cobra.Command {
 	var f dataFlags
 	var policy, server string
+	var deep bool
+	form := output("table")
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "say what is wrong with an installation, and what to do", Args: cobra.NoArgs,
-		Long: "Looks at the keyring, the data folder, the policy and the server, changes no data, and exits 3 when something is wrong.",
+		Long: "Looks at the keyring, the data folder, its disk, the policy and the server, and exits 3 when something is wrong. It changes\n" +
+			"no data. That the store opens says little of what it holds: --deep reads all of it, as ringfence store verify does.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &doctor{w: cmd.OutOrStdout()}
+			d := new(doctor)
 			d.check("keyring", f.checkKeyring())
+			if !f.sealed {
+				d.found = append(d.found, finding{Check: "seal", State: "-", Detail: plainKeyring})
+			}
 			served := d.checkServer(cmd.Context(), server)
-			d.check("store", f.checkStore(served))
+			d.check("folder", f.checkFolder())
+			d.check("disk", f.checkDisk())
+			d.checkStore(cmd.Context(), &f, served, deep)
 			_, err := readPolicy(policy)
 			d.check("policy", err)
-			if d.wrong {
+			if err := d.print(cmd.OutOrStdout(), form); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(d.found, func(f finding) bool { return f.State == "wrong" }) {
 				return errNotMet
 			}
 			return nil
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&policy, "policy", "", "policy file to look at (default: the embedded policy)")
-	cmd.Flags().StringVar(&server, "server", "http://127.0.0.1:8080", "address of the server")
+	sizeSetting(cmd.Flags(), &f.reserve, "disk_reserve")
+	cmd.Flags().BoolVar(&deep, "deep", false, "read everything in the store; works while a server has it open, too")
+	textSetting(cmd.Flags(), &policy, "policy")
+	textSetting(cmd.Flags(), &server, "server")
+	cmd.Flags().VarP(&form, "output", "o", "table, json or ndjson")
 	return cmd
 }
 
-// doctor prints what it finds.
-type doctor struct {
-	w     io.Writer
-	wrong bool
+// doctor keeps what it finds.
+type doctor struct{ found []finding }
+
+// finding is what was found about one thing.
+type finding struct {
+	Check  string `json:"check"`
+	State  string `json:"state"` // ok, wrong, or - for what there is not
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+	Report any    `json:"report,omitempty"` // what verify found, in full
 }
 
 func (d *doctor) check(what string, err error) {
-	if err == nil {
-		_, _ = fmt.Fprintf(d.w, "ok     %s\n", what)
+	f := finding{Check: what, State: "ok"}
+	if err != nil {
+		f.State, f.Detail = "wrong", err.Error()
+		_, f.Hint = hintFor(err)
+	}
+	d.found = append(d.found, f)
+}
+
+func (d *doctor) print(w io.Writer, form output) error {
+	if form == "json" {
+		return printAs(form, w, d.found, nil)
+	}
+	for _, f := range d.found {
+		line := fmt.Sprintf("%-6s %s", f.State, f.Check)
+		if f.Detail != "" {
+			line += ": " + f.Detail
+		}
+		if f.Hint != "" {
+			line += "\n       hint: " + f.Hint
+		}
+		if f.Report != nil {
+			report, err := json.MarshalIndent(f.Report, "       ", "  ")
+			if err != nil {
+				return err
+			}
+			line += "\n       " + string(report)
+		}
+		err := error(nil)
+		if form == "ndjson" {
+			err = printAs(form, w, f, nil)
+		} else {
+			_, err = fmt.Fprintln(w, line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkStore says that the store opens, or with deep that all of it is whole.
+func (d *doctor) checkStore(ctx context.Context, f *dataFlags, served, deep bool) {
+	if !deep {
+		d.check("store: it opens", f.checkStore(served))
 		return
 	}
-	d.wrong = true
-	_, _ = fmt.Fprintf(d.w, "wrong  %s: %v\n", what, err)
-	if _, hint := hintFor(err); hint != "" {
-		_, _ = fmt.Fprintf(d.w, "       hint: %s\n", hint)
+	answer, err := f.do(ctx, job{Do: "verify"})
+	d.check("store: all of it is whole", err)
+	if err != nil && answer != nil {
+		d.found[len(d.found)-1].Report = answer
 	}
 }
 
@@ -70,7 +136,7 @@ func (d *doctor) checkServer(ctx context.Context, address string) bool {
 		d.check("server", fmt.Errorf("it answers, but is not ready: %w", err))
 		return true
 	}
-	_, _ = fmt.Fprintln(d.w, "-      server: none answers at this address")
+	d.found = append(d.found, finding{Check: "server", State: "-", Detail: "none answers at this address"})
 	return false
 }
 
@@ -84,6 +150,41 @@ func (f *dataFlags) checkKeyring() error {
 		return fmt.Errorf("others than its owner may open it (mode %04o): %w", mode, errOpenKeyring)
 	}
 	_, err = f.loadKeyring()
+	return err
+}
+
+// errWideFolder is a data folder that others than its owner may change, or whose store they may read.
+var errWideFolder = errors.New("folder mode is too wide")
+
+// checkFolder looks at who may enter the data folder and its store. Folders that are not there are for others to miss.
+func (f *dataFlags) checkFolder() error {
+	for _, folder := range []struct {
+		path string
+		wide fs.FileMode
+	}{{f.data, 0o022}, {filepath.Join(f.data, "store"), 0o077}} {
+		info, err := os.Stat(folder.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if mode := info.Mode().Perm(); mode&folder.wide != 0 {
+			return fmt.Errorf("%s has mode %04o: %w", folder.path, mode, errWideFolder)
+		}
+	}
+	return nil
+}
+
+// checkDisk looks at the free space on the disk of the data folder.
+func (f *dataFlags) checkDisk() error {
+	free, err := pebblestore.FreeBytes(f.data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && free < uint64(max(f.reserve, 0)) {
+		return fmt.Errorf("%d MiB are free, and below %d MiB a server counts nothing: %w", free>>20, f.reserve>>20, engine.ErrFull)
+	}
 	return err
 }
 

@@ -35,17 +35,27 @@ func newLists() *cobra.Command {
 			"Numbers are hashed as they are read. Refused ones are counted by cause and named by their position, never shown.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := openInput(args[1], cmd.InOrStdin())
+			file, size, err := openSized(args[1], cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
-			defer func() { _ = in.Close() }()
+			defer func() { _ = file.Close() }()
+			bar := newBar(cmd.ErrOrStderr(), "importing", size)
+			defer func() { _ = bar.Clear() }()
+			in, err := unpack(args[1], io.TeeReader(file, bar))
+			if err != nil {
+				return err
+			}
 			store, hasher, err := f.open(false, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
 			}
 			i := &listImport{store: store, hasher: hasher, list: args[0], region: region, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
-			err = errors.Join(i.run(cmd.Context(), in), store.Close())
+			err = i.run(cmd.Context(), in)
+			if i.added > 0 { // what came before an error stays
+				err = errors.Join(err, f.noteDown(f.ring, "lists.import", "", fmt.Sprintf("on list %s: %d entries added or replaced, %d refused", i.list, i.added, i.read-i.added)))
+			}
+			err = errors.Join(err, store.Close())
 			if err == nil && strict && len(i.refused) > 0 {
 				err = errNotMet
 			}

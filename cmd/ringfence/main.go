@@ -38,23 +38,32 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot(stdout)
+	root.SetArgs(args)
+	root.SetIn(&interruptible{ctx: ctx, from: stdin})
+	root.SetErr(stderr)
+	return report(root.ExecuteContext(ctx), stderr)
+}
+
+// newRoot returns the command that all others are below. Cobra's completion command keeps the output that it finds when it is made.
+func newRoot(stdout io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use: "ringfence", Short: "score phone numbers for abuse without keeping them",
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return configure(cmd) },
 	}
-	root.SetArgs(args)
-	root.SetIn(&interruptible{ctx: ctx, from: stdin})
 	root.SetOut(stdout)
-	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
-	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newKeys(), newPolicy(), newReplay(), newDemo(),
-		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newDocs(), newOpenAPI(), newVersion())
+	root.PersistentFlags().String("config", "", "configuration file in YAML: see ringfence config show --help")
+	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
+		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newAPIKeys(), newAudit(), newConfig(), newDocs(), newOpenAPI(), newMan(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))
 	quietArgs(root)
-	return report(root.ExecuteContext(ctx), stderr)
+	completeFlags(root)
+	return root
 }
 
 // usageError is a command line that makes no sense.
@@ -105,12 +114,16 @@ var hints = []struct {
 	{errNotMet, exitNotMet, ""},
 	{errUnreachable, exitUnreachable, "start it with: ringfence serve --init, or name its address with --server"},
 	{errOpenKeyring, exitFailed, "take the rights of others away: chmod 600 on the keyring file"},
+	{errWideFolder, exitFailed, "take the rights of others away: chmod 700 on the folder"},
 	{engine.ErrLocked, exitStore, "stop the other ringfence, or name another folder with --data"},
 	{engine.ErrWrongKeyring, exitStore, "use the keyring that the folder was made with; without it, what was counted cannot be read"},
 	{engine.ErrNewerFormat, exitStore, "use the version of ringfence that wrote it, or a newer one"},
 	{engine.ErrOlderFormat, exitStore, "copy the folder, then run: ringfence store upgrade"},
 	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
 	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
+	{engine.ErrFull, exitStore, "make room on the disk: ringfence store purge gives up old events, store compact their space"},
+	{errHasStore, exitFailed, "move it away first, or name another folder with --data"},
+	{os.ErrExist, exitFailed, "name a folder that is not there yet"},
 	{os.ErrNotExist, exitFailed, "check the path, or begin with: ringfence serve --init"},
 }
 
@@ -119,8 +132,11 @@ func report(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
 	code, hint := hintFor(err)
+	if code == exitInterrupted {
+		err = errors.New("interrupted")
+	}
+	_, _ = fmt.Fprintf(stderr, "ringfence: %v\n", err)
 	if hint != "" {
 		_, _ = fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
@@ -133,10 +149,18 @@ func hintFor(err error) (code int, hint string) {
 	if errors.As(err, &policy) {
 		hint = "correct the lines named above; ringfence policy lint FILE checks again"
 	}
+	var settings *scoring.SettingsError
+	if errors.As(err, &settings) {
+		return exitUsage, "correct the lines named above; ringfence config show --help says what a configuration file is"
+	}
 	for _, h := range hints {
 		if errors.Is(err, h.err) {
 			return h.code, cmp.Or(h.hint, hint)
 		}
+	}
+	var remote *remoteError
+	if errors.As(err, &remote) {
+		return remote.exit, remote.hint
 	}
 	var bad *usageError
 	if errors.As(err, &bad) {

@@ -23,9 +23,9 @@ func tool(t *testing.T, name string) string {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is missing; make observe-tools installs it", name)
+			t.Fatalf("%s is missing; make tools installs it", name)
 		}
-		t.Skipf("SKIPPED: there is no %s; make observe-tools installs it", name)
+		t.Skipf("SKIPPED: there is no %s; make tools installs it", name)
 	}
 	return path
 }

@@ -29,7 +29,7 @@ func newPolicyDiff() *cobra.Command {
 			return printDiff(cmd.OutOrStdout(), policies[0], policies[1])
 		},
 	}
-	cmd.Flags().StringVar(&f.server, "server", defaultServer, "address of the server, for @")
+	f.addServer(cmd)
 	return cmd
 }
 

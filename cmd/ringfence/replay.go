@@ -193,7 +193,7 @@ func newBar(stderr io.Writer, what string, all int64) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(all,
 		progressbar.OptionSetWriter(stderr), progressbar.OptionSetVisibility(shown),
 		progressbar.OptionSetDescription(what), progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+		progressbar.OptionShowIts(), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 }
 
 // advance moves the bar within its second half.

@@ -3,18 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/api/access"
 	"github.com/ringfence/ringfence/api/server"
 	"github.com/ringfence/ringfence/cmd/ringfence/tracing"
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/pebblestore"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
 )
@@ -22,12 +22,13 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	dataFlags
-	addr    string
-	init    bool
-	policy  string
-	onError string
-	quiet   bool
-	otlp    string
+	listenFlags
+	init     bool
+	profiles string
+	policy   string
+	onError  string
+	quiet    bool
+	otlp     string
 }
 
 func newServe() *cobra.Command {
@@ -36,23 +37,33 @@ func newServe() *cobra.Command {
 		Use: "serve", Short: "answer requests over HTTP", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f, cmd.ErrOrStderr()) },
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "address to listen on; a loopback address")
-	cmd.Flags().BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file to put in force, as a version of its own unless it is live already (default: what is live; in a new data folder, the embedded policy)")
-	cmd.Flags().StringVar(&f.onError, "on-error", "deny", "what an assessment answers when the store cannot be asked: deny (with 503), allow or challenge")
-	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "log no requests, only what goes wrong")
-	cmd.Flags().StringVar(&f.otlp, "otlp-endpoint", "", "address of an OpenTelemetry collector, such as http://127.0.0.1:4318 (default: spans are not made)")
+	f.dataFlags.add(cmd)
+	f.addCallers(cmd)
+	f.listenFlags.add(cmd)
+	fl := cmd.Flags()
+	fl.BoolVar(&f.init, "init", false, "make the keyring and the store if they are missing")
+	textSetting(fl, &f.profiles, "profile_socket")
+	textSetting(fl, &f.policy, "policy")
+	textSetting(fl, &f.onError, "on_error")
+	spanSetting(fl, &f.retain.Subjects, "keep_subjects")
+	spanSetting(fl, &f.retain.Log, "keep_events")
+	sizeSetting(fl, &f.retain.LogBytes, "log_bytes")
+	sizeSetting(fl, &f.reserve, "disk_reserve")
+	switchSetting(fl, &f.quiet, "quiet")
+	textSetting(fl, &f.otlp, "otlp_endpoint")
 	return cmd
 }
 
 // onErrors are the values of --on-error.
 var onErrors = map[string]scoring.Decision{"deny": 0, "allow": scoring.Allow, "challenge": scoring.Challenge}
 
+// ballastBytes is what a server keeps on its disk to delete when that is full.
+const ballastBytes = 64 << 20
+
 // serve runs until ctx ends and everything under way is answered.
 func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
-	if !loopback(f.addr) {
-		return errors.New("only loopback addresses are served for now, since callers have no keys yet; put a proxy that knows your callers in front")
+	if err := harden(); err != nil {
+		return err
 	}
 	onError, ok := onErrors[f.onError]
 	if !ok {
@@ -69,6 +80,14 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		level = slog.LevelWarn
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	f.ballast = ballastBytes
+	keys, err := access.OpenRing(f.callersPath())
+	if err != nil {
+		return err
+	}
+	if err := f.check(keys); err != nil {
+		return err
+	}
 	store, hasher, err := f.open(f.init, log)
 	if err != nil {
 		return err
@@ -78,8 +97,21 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	trail, err := f.auditLog(f.ring)
+	if err != nil {
+		return err
+	}
+	secure, err := f.tls(log)
+	if err != nil {
+		return err
+	}
 	hashing.Warm()
-	cfg := server.Config{Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls}
+	sweep := &sweeper{store: store, log: log}
+	cfg := server.Config{
+		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
+		Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
+		Keys: keys, Domain: hashing.DefaultDomain, Audit: trail, TLS: secure,
+	}
 	if f.otlp != "" {
 		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
 		if startErr != nil {
@@ -96,23 +128,60 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.addr)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w", f.addr, err)
-	}
-	log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
-	return s.Serve(ctx, l)
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop()
+	return f.answer(ctx, s, keys, log, func() {
+		beside.Go(func() { sweep.run(ctx) })
+		beside.Go(func() { serveAdmin(ctx, f.data, store, log) })
+	})
 }
 
-// loopback reports whether an address to listen on stays on this machine.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
+// unready says why a store takes no events.
+func unready(store *pebblestore.Store) func() string {
+	return func() string {
+		if store.Full() {
+			return "the disk is nearly full: nothing is counted"
+		}
+		return ""
+	}
+}
+
+// spaceMeasures are the metrics of the disk.
+func spaceMeasures(store *pebblestore.Store) []server.Measure {
+	return []server.Measure{
+		{Name: "ringfence_disk_free_bytes", Help: "Free space on the disk of the store, 0 when the file system cannot tell.", Read: func() float64 { return float64(store.FreeBytes()) }},
+		{Name: "ringfence_disk_full", Help: "1 while changes are refused because the disk is nearly full.", Read: func() float64 {
+			if store.Full() {
+				return 1
+			}
+			return 0
+		}},
+	}
+}
+
+// answer listens, starts what runs beside, and answers until ctx ends.
+func (f *serveFlags) answer(ctx context.Context, s *server.Server, keys *access.Ring, log *slog.Logger, beside func()) error {
+	l, err := f.listen(ctx)
 	if err != nil {
-		return false
+		return err
 	}
-	if host == "localhost" {
-		return true
+	if f.profiles != "" {
+		socket, err := listenProfiles(ctx, f.profiles)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		go serveProfiles(ctx, socket)
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	if keys.Needed() {
+		log.Info("serving", "addr", l.Addr().String(), "keys", keys.Live())
+	} else {
+		log.Warn("serving without keys for callers: anybody on this machine may ask", "addr", l.Addr().String())
+	}
+	if !f.sealed {
+		log.Warn(plainKeyring)
+	}
+	beside()
+	return s.Serve(ctx, l)
 }

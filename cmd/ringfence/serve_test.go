@@ -22,15 +22,18 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"github.com/ringfence/ringfence/api"
 )
 
-// TestMain lets the test binary be the program itself, so that it can be killed.
+// TestMain lets the test binary be the program itself, so that it can be killed, and that scripts
+// can call it.
 func TestMain(m *testing.M) {
 	if os.Getenv("RINGFENCE_TEST_MAIN") == "1" {
 		main()
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"ringfence": main})
 }
 
 // process is the program, serving.
@@ -42,9 +45,15 @@ type process struct {
 	logged chan struct{}
 }
 
-func start(t *testing.T, data string) *process {
+func start(t *testing.T, data string, more ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "serve", "--init", "--addr", "127.0.0.1:0", "--data", data)}
+	return launch(t, append([]string{"serve", "--init", "--addr", "127.0.0.1:0", "--data", data}, more...))
+}
+
+// launch starts the program with arguments that make it serve.
+func launch(t *testing.T, args []string) *process {
+	t.Helper()
+	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
 	p.cmd.Env = append(os.Environ(), "RINGFENCE_TEST_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -219,7 +228,7 @@ func TestCommands(t *testing.T) {
 		{"policy show", exitOK, "accounts_per_phone"},
 		{"policy lint " + broken, exitNotMet, "line 2, column 1"},
 		{"policy lint " + dir + "/none.yaml", exitNotMet, "no such file"},
-		{"serve --addr 0.0.0.0:0 --data " + data, exitFailed, "loopback"},
+		{"serve --addr 0.0.0.0:0 --data " + data, exitFailed, "apikeys create"},
 		{"serve --data " + data, exitFailed, "serve --init"},
 		{"keys init --data " + data, exitOK, "back it up"},
 		{"keys init --data " + data, exitFailed, "exists"},

@@ -18,7 +18,11 @@ func (s *Store) Assess(ctx context.Context, ev *engine.Event, d *engine.Decision
 		return err
 	}
 	defer t.end()
+	t.now = s.clock.advance(ev.Now)
 	if err := t.loadAll(&ev.Subjects); err != nil {
+		return err
+	}
+	if _, err := t.forgetIdle(&ev.Subjects); err != nil {
 		return err
 	}
 	d.ID = record.NewEventID(s.nextSeq(), s.opts.Random())
@@ -81,9 +85,11 @@ func (s *Store) Observe(ctx context.Context, ev *engine.Event) (*engine.Observat
 		return nil, err
 	}
 	defer t.end()
+	t.now = s.clock.see(ev.Now)
 	if err := t.loadAll(&ev.Subjects); err != nil {
 		return nil, err
 	}
+	t.hideIdle()
 	t.observe(ev, 0)
 	return t.handOver(), nil
 }

@@ -20,6 +20,7 @@ type background struct {
 func (b *background) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: b.failure,
+		DataCorruption:  b.s.damage,
 		FlushEnd:        func(info pebble.FlushInfo) { b.ended(info.Err) },
 		CompactionEnd:   func(info pebble.CompactionInfo) { b.ended(info.Err) },
 	}
@@ -33,6 +34,9 @@ func (b *background) ended(err error) {
 }
 
 func (b *background) failure(err error) {
+	if b.s.opts.Damaged != nil && pebble.IsCorruptionError(err) {
+		return // somebody looks for all the damage there is, and was told
+	}
 	n := b.failed.Add(1)
 	if n == 1 {
 		b.s.opts.Log.Error("pebble", "error", err)

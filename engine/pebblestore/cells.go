@@ -14,6 +14,7 @@ type cells struct {
 	classes [apart]cellClass
 	large   [][]byte
 	free    []uint32 // of large
+	spare   int64    // bytes of cells that hold nothing
 }
 
 type cellClass struct {
@@ -64,12 +65,24 @@ func (s *cells) put(b []byte) cell {
 	size := cellSizes[c.class]
 	if n := len(k.free); n > 0 {
 		c.at, k.free = k.free[n-1], k.free[:n-1]
+		s.spare -= int64(size)
 	} else {
 		c.at = uint32(len(k.data) / size) //nolint:gosec // bounded by the memory of a shard
-		k.data = append(k.data, make([]byte, size)...)
+		k.grow(size)
 	}
 	copy(k.data[int(c.at)*size:], b)
 	return c
+}
+
+// grow adds a cell. It leaves room for an eighth as many again: append would double a class.
+func (k *cellClass) grow(size int) {
+	end := len(k.data) + size
+	if end > cap(k.data) {
+		larger := make([]byte, len(k.data), end+len(k.data)/8/size*size)
+		copy(larger, k.data)
+		k.data = larger
+	}
+	k.data = k.data[:end]
 }
 
 func (s *cells) putApart(b []byte) uint32 {
@@ -89,6 +102,9 @@ func (s *cells) replace(c cell, b []byte) cell {
 	if class := classOf(len(b)); class == c.class {
 		c.size = uint32(len(b)) //nolint:gosec // records are far below 4 GiB
 		if class == apart {
+			if cap(s.large[c.at]) < len(b) || cap(s.large[c.at]) > 2*len(b) {
+				s.large[c.at] = make([]byte, 0, len(b)+len(b)/8)
+			}
 			s.large[c.at] = append(s.large[c.at][:0], b...)
 		} else {
 			copy(s.classes[class].data[int(c.at)*cellSizes[class]:], b)
@@ -108,4 +124,5 @@ func (s *cells) release(c cell) {
 	}
 	k := &s.classes[c.class]
 	k.free = append(k.free, c.at)
+	s.spare += int64(cellSizes[c.class])
 }

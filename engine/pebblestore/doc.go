@@ -54,6 +54,8 @@
 //	01 "format"                                    format version (4)
 //	01 "check" key id (2)                          key check (16)
 //	01 "watermark"                                 number of a change (8)
+//	01 "retention"                                 nanoseconds for subjects (8) and events (8), bytes of the log (8)
+//	01 "clock"                                     unix time (8): what expired before may be gone
 //	10 kind (1) key id (2) pseudonym (16)          subject record: see package record
 //	20 domain (2) event id (16)                    log entry: see package record
 //	21 number (8)                                  effect: see package record; forgotten some time behind the watermark

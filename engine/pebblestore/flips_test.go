@@ -66,7 +66,7 @@ func witnessSubjects() []hashing.Subject {
 }
 
 func recalled(s *Store, key hashing.Digest) ([]byte, error) {
-	r, err := s.Recall(context.Background(), 1, key)
+	r, err := s.Recall(context.Background(), 1, key, 0)
 	if err != nil || r == nil {
 		return nil, err
 	}

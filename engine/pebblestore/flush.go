@@ -239,7 +239,7 @@ func (c *copies) sort() {
 
 // writeTable writes sorted records to a file that the store can take over.
 func (s *Store) writeTable(path string, rows []copied, data []byte) error {
-	file, err := s.opts.FS.Create(path, "ringfence-flush")
+	file, err := s.fs.Create(path, "ringfence-flush")
 	if err != nil {
 		return err
 	}
@@ -291,5 +291,9 @@ func (s *Store) setWatermark(mark uint64) error {
 			return err
 		}
 	}
-	return s.db.Apply(b, s.writeOptions())
+	if err := s.db.Apply(b, s.writeOptions()); err != nil {
+		return err
+	}
+	s.watermark.Store(mark)
+	return nil
 }

@@ -26,6 +26,8 @@ const (
 var (
 	keyFormat    = []byte("\x01format")
 	keyWatermark = []byte("\x01watermark")
+	keyRetention = []byte("\x01retention")
+	keyClock     = []byte("\x01clock")
 )
 
 func appendCheckKey(dst []byte, id hashing.KeyID) []byte {
@@ -56,6 +58,9 @@ func appendJournalKey(dst []byte, seq uint64) []byte {
 func appendOnceKey(dst []byte, domain hashing.DomainID, key hashing.Digest) []byte {
 	return append(appendTable(dst, tableOnce, domain), key[:]...)
 }
+
+// entriesPrefix is the length of table, domain and list id.
+const entriesPrefix = 1 + 2 + 2
 
 func appendEntriesPrefix(dst []byte, domain hashing.DomainID, list uint16) []byte {
 	return binary.BigEndian.AppendUint16(appendTable(dst, tableEntries, domain), list)

@@ -39,6 +39,18 @@ func (l *listNames) name(id uint16) string {
 	return ""
 }
 
+// domain returns the domain of a list.
+func (l *listNames) domain(id uint16) (hashing.DomainID, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for name, i := range l.ids {
+		if i == id {
+			return name.domain, true
+		}
+	}
+	return 0, false
+}
+
 // id returns the id of a list; ok is false when it was never written to.
 func (l *listNames) id(domain hashing.DomainID, name string) (id uint16, ok bool) {
 	l.mu.RLock()
@@ -111,6 +123,9 @@ func (s *Store) PutEntries(ctx context.Context, domain hashing.DomainID, entries
 		return err
 	}
 	defer t.end()
+	for _, e := range sorted {
+		t.now = s.clock.advance(e.Added)
+	}
 	for len(sorted) > 0 {
 		n := 1
 		for n < len(sorted) && sorted[n].Subject == sorted[0].Subject {
@@ -141,6 +156,11 @@ func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) er
 	if err := t.load(subject, r); err != nil {
 		return err
 	}
+	var alone hashing.Subjects
+	alone[subject.Kind] = subject
+	if _, err := t.forgetIdle(&alone); err != nil {
+		return err
+	}
 	for _, e := range entries {
 		id, err := t.s.listID(domain, e.List)
 		if err != nil {
@@ -165,31 +185,55 @@ func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) er
 }
 
 // RemoveEntry implements engine.Store.
-func (s *Store) RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, subject hashing.Subject) (bool, error) {
+func (s *Store) RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, subject hashing.Subject, now int64) (bool, error) {
 	t, _, err := s.beginPhone(ctx, subject)
 	if err != nil {
 		return false, err
 	}
 	defer t.end()
+	t.now = s.clock.advance(now)
 	id, known := s.lists.id(domain, list)
 	if !known {
 		return false, nil
 	}
-	t.effect = record.Effect{Op: record.OpUnlist, List: id}
-	t.effect.Subjects[subject.Kind] = subject
-	dropped, err := t.putEffect()
-	if err != nil || !dropped {
+	e, err := s.entry(domain, id, subject)
+	if err != nil || e == nil || !inForce(e.Expires, t.now) {
 		return false, err
 	}
-	t.key = subject.Append(appendEntriesPrefix(t.key[:0], domain, id))
-	if err := t.writes().Delete(t.key, nil); err != nil {
+	if err := t.unlist(domain, id, subject); err != nil {
 		return false, err
 	}
 	return true, t.commit(domain, nil)
 }
 
+// entry returns the entry of a subject on a list, nil when there is none.
+func (s *Store) entry(domain hashing.DomainID, list uint16, subject hashing.Subject) (*engine.ListEntry, error) {
+	key := subject.Append(appendEntriesPrefix(nil, domain, list))
+	b, err := s.get(key)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	e, err := parseListing(key[entriesPrefix:], b)
+	return &e, err
+}
+
+// unlist takes a subject, whose record is loaded into the place of its kind, off a list, and puts the record.
+func (t *tx) unlist(domain hashing.DomainID, list uint16, subject hashing.Subject) error {
+	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: record.OpUnlist, Time: t.now, Now: t.now, List: list}
+	t.effect.Subjects[subject.Kind] = subject
+	r := &t.records[subject.Kind]
+	if t.effect.Apply(subject.Kind, r) {
+		t.putCopy(subject, r)
+		if err := t.putJournal(); err != nil {
+			return err
+		}
+	}
+	t.key = subject.Append(appendEntriesPrefix(t.key[:0], domain, list))
+	return t.writes().Delete(t.key, nil)
+}
+
 // Entries implements engine.Store.
-func (s *Store) Entries(ctx context.Context, domain hashing.DomainID, list string, from hashing.Subject, limit int) ([]engine.ListEntry, error) {
+func (s *Store) Entries(ctx context.Context, domain hashing.DomainID, list string, from hashing.Subject, limit int, now int64) ([]engine.ListEntry, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -207,12 +251,14 @@ func (s *Store) Entries(ctx context.Context, domain hashing.DomainID, list strin
 	if from.Given() {
 		start = append(from.Append(slices.Clone(prefix)), 0)
 	}
+	now = s.clock.see(now)
 	var entries []engine.ListEntry
 	for ok := it.SeekGE(start); ok && len(entries) < limit && err == nil; ok = it.Next() {
 		var e engine.ListEntry
 		e, err = parseListing(it.Key()[len(prefix):], it.Value())
-		e.List = list
-		entries = append(entries, e)
+		if e.List = list; err == nil && inForce(e.Expires, now) {
+			entries = append(entries, e)
+		}
 	}
 	return entries, errors.Join(err, it.Error(), it.Close())
 }

@@ -52,7 +52,7 @@ func (s *Store) Entry(ctx context.Context, domain hashing.DomainID, id engine.Ev
 	switch {
 	case err != nil:
 		return nil, err
-	case b == nil:
+	case b == nil, id.Seq() < s.logFrom(s.clock.now.Load()):
 		return nil, engine.ErrUnknownEvent
 	}
 	e := new(record.Entry)
@@ -70,13 +70,18 @@ func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone has
 	if err := t.load(phone, r); err != nil {
 		return nil, err
 	}
-	t.unlock() // the log only grows; an event that comes in meanwhile is newer than this walk
+	t.unlock() // the log only grows at its end; an event that comes in meanwhile is newer than this walk
+	now := s.clock.now.Load()
+	if s.idle(r, now) {
+		return nil, nil
+	}
+	oldest := s.logFrom(now)
 	it, err := s.db.NewIter(logBounds(domain))
 	if err != nil {
 		return nil, err
 	}
 	var events []*record.Entry
-	for seq := r.Newest(); seq != 0 && len(events) < limit && err == nil; {
+	for seq := r.Newest(); seq != 0 && seq >= oldest && len(events) < limit && err == nil; {
 		var e *record.Entry
 		if e, err = entryAt(it, domain, seq); e == nil {
 			break // expired: so is everything before it
@@ -116,12 +121,16 @@ func (s *Store) Scan(ctx context.Context, domain hashing.DomainID, from engine.E
 	if err != nil {
 		return err
 	}
-	return errors.Join(scan(ctx, it, appendLogKey(nil, domain, from), fn), it.Error(), it.Close())
+	start := append(appendLogKey(nil, domain, from), 0)
+	if oldest := s.logFrom(s.clock.now.Load()); from.Seq() < oldest {
+		start = appendLogKey(nil, domain, record.NewEventID(oldest, 0))
+	}
+	return errors.Join(scan(ctx, it, start, fn), it.Error(), it.Close())
 }
 
 func scan(ctx context.Context, it *pebble.Iterator, from []byte, fn func(*record.Entry) error) error {
 	var e record.Entry
-	for ok := it.SeekGE(append(from, 0)); ok; ok = it.Next() {
+	for ok := it.SeekGE(from); ok; ok = it.Next() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -32,7 +32,36 @@ func (s *Store) openMeta() error {
 	if err != nil {
 		return err
 	}
+	if err := s.openRetention(); err != nil {
+		return err
+	}
 	return s.loadLists()
+}
+
+// openRetention completes Options.Retention, from what the store was last opened with if it is
+// empty, and keeps it.
+func (s *Store) openRetention() error {
+	stored, err := s.get(keyRetention)
+	if err != nil {
+		return err
+	}
+	r := &s.opts.Retention
+	if *r == (engine.Retention{}) && len(stored) == 24 {
+		for i, field := range [...]*int64{(*int64)(&r.Subjects), (*int64)(&r.Log), &r.LogBytes} {
+			*field = int64(binary.BigEndian.Uint64(stored[8*i:])) //nolint:gosec // kept bit by bit
+		}
+	}
+	if *r, err = r.WithDefaults(); err != nil {
+		return err
+	}
+	var b []byte
+	for _, field := range [...]int64{int64(r.Subjects), int64(r.Log), r.LogBytes} {
+		b = binary.BigEndian.AppendUint64(b, uint64(field)) //nolint:gosec // kept bit by bit
+	}
+	if bytes.Equal(b, stored) {
+		return nil
+	}
+	return s.db.Set(keyRetention, b, s.writeOptions())
 }
 
 func (s *Store) checkMeta(stored []byte) error {
@@ -72,24 +101,35 @@ func (s *Store) upgrade() error {
 
 // resume finds where the numbers of changes left off, and brings the records up to there.
 func (s *Store) resume() error {
-	stored, err := s.get(keyWatermark)
+	watermark, err := s.getNumber(keyWatermark, "watermark")
 	if err != nil {
 		return err
 	}
-	watermark := uint64(0)
-	switch len(stored) {
-	case 0:
-	case 8:
-		watermark = binary.BigEndian.Uint64(stored)
-	default:
-		return fmt.Errorf("%w: watermark", engine.ErrCorrupt)
+	kept, err := s.getNumber(keyClock, "clock")
+	if err != nil {
+		return err
 	}
 	newest, err := s.newestSeq()
 	if err != nil {
 		return err
 	}
-	s.lastSeq.Store(max(newest, watermark))
+	newest = max(newest, watermark)
+	s.clock.begin(int64(kept), int64(newest/1e6)) //nolint:gosec // times
+	s.lastSeq.Store(newest)
+	s.watermark.Store(watermark)
 	return s.recover(watermark)
+}
+
+// getNumber reads a number of the meta table, 0 when there is none.
+func (s *Store) getNumber(key []byte, what string) (uint64, error) {
+	stored, err := s.get(key)
+	switch {
+	case err != nil || len(stored) == 0:
+		return 0, err
+	case len(stored) != 8:
+		return 0, fmt.Errorf("%w: %s", engine.ErrCorrupt, what)
+	}
+	return binary.BigEndian.Uint64(stored), nil
 }
 
 // initMeta makes an empty Pebble store ours.

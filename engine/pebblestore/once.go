@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -16,13 +17,15 @@ const onceHead = len(hashing.Digest{}) + 8
 func (t *tx) putOnce(domain hashing.DomainID, once *engine.Once) error {
 	t.key = appendOnceKey(t.key[:0], domain, once.Key)
 	t.value = append(t.value[:0], once.Fingerprint[:]...)
-	t.value = binary.BigEndian.AppendUint64(t.value, uint64(once.Expires)) //nolint:gosec // kept bit by bit
+	// By a clock that is far ahead, a key would last for years.
+	expires := min(once.Expires, t.now+cmp.Or(once.Lasts, 2*engine.OnceFor))
+	t.value = binary.BigEndian.AppendUint64(t.value, uint64(expires)) //nolint:gosec // kept bit by bit
 	t.value = append(t.value, once.Render()...)
 	return t.writes().Set(t.key, t.value, nil)
 }
 
 // Recall implements engine.Store.
-func (s *Store) Recall(ctx context.Context, domain hashing.DomainID, key hashing.Digest) (*engine.Remembered, error) {
+func (s *Store) Recall(ctx context.Context, domain hashing.DomainID, key hashing.Digest, now int64) (*engine.Remembered, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -34,9 +37,14 @@ func (s *Store) Recall(ctx context.Context, domain hashing.DomainID, key hashing
 	if len(b) < onceHead {
 		return nil, fmt.Errorf("%w: idempotency entry", engine.ErrCorrupt)
 	}
-	return &engine.Remembered{
-		Fingerprint: hashing.Digest(b),
-		Expires:     int64(binary.BigEndian.Uint64(b[onceHead-8:])), //nolint:gosec // kept bit by bit
-		Answer:      b[onceHead:],
-	}, nil
+	r := &engine.Remembered{Fingerprint: hashing.Digest(b), Expires: onceExpires(b), Answer: b[onceHead:]}
+	if r.Expires <= s.clock.see(now) {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// onceExpires returns when the key of an entry is free again.
+func onceExpires(b []byte) int64 {
+	return int64(binary.BigEndian.Uint64(b[onceHead-8:])) //nolint:gosec // kept bit by bit
 }

@@ -11,6 +11,7 @@ import (
 
 // RecordOutcome implements engine.Store.
 func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
+	s.clock.advance(o.Now)
 	before, err := s.Entry(ctx, o.Domain, o.Event)
 	if err != nil {
 		return err
@@ -20,6 +21,9 @@ func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
 		return err
 	}
 	defer t.end()
+	if t.now = s.clock.advance(o.Now); o.Event.Seq() < s.logFrom(t.now) {
+		return engine.ErrUnknownEvent
+	}
 	// Read again: before the locks were held, another outcome may have come in.
 	if err := t.readEntry(o.Domain, o.Event); err != nil {
 		return err
@@ -27,6 +31,11 @@ func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
 	if err := t.loadAll(&t.entry.Subjects); err != nil {
 		return err
 	}
+	idle, err := t.forgetIdle(&t.entry.Subjects)
+	if err != nil {
+		return err
+	}
+	t.put(&idle)
 	if err := t.applyOutcome(o); err != nil {
 		return err
 	}
@@ -86,6 +95,7 @@ func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
 		return err
 	}
 	defer t.end()
+	t.now = s.clock.advance(u.Now)
 	t.effect = record.Effect{Op: record.OpUnlink, Time: u.Now, Now: u.Now, Subjects: onlyPhone(u.Phone), Link: u.Link}
 	if u.Unlinked, err = t.putEffect(); err != nil {
 		return err
@@ -101,6 +111,7 @@ func (s *Store) Release(ctx context.Context, r *engine.Release) error {
 		return err
 	}
 	defer t.end()
+	t.now = s.clock.advance(r.Now)
 	t.effect = record.Effect{Op: record.OpRelease, Time: r.Now, Now: r.Now, Subjects: onlyPhone(r.Phone)}
 	if _, err := t.putEffect(); err != nil {
 		return err

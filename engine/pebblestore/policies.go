@@ -63,7 +63,7 @@ const adoptedNote = "given at start"
 
 // AdoptPolicy implements engine.Store.
 func (s *Store) AdoptPolicy(ctx context.Context, domain hashing.DomainID, source []byte, now int64) (version uint32, err error) {
-	err = s.changePolicies(ctx, domain, nil, func(t *tx, state *rolledOut) error {
+	err = s.changePolicies(ctx, domain, now, nil, func(t *tx, state *rolledOut) error {
 		stored, err := s.get(appendPolicyKey(nil, domain, state.Live))
 		if err != nil || len(stored) >= policyHead && bytes.Equal(stored[policyHead:], source) {
 			version = state.Live
@@ -80,7 +80,7 @@ func (s *Store) AdoptPolicy(ctx context.Context, domain hashing.DomainID, source
 
 // AddPolicy implements engine.Store.
 func (s *Store) AddPolicy(ctx context.Context, domain hashing.DomainID, v *engine.PolicyVersion, once *engine.Once) error {
-	return s.changePolicies(ctx, domain, once, func(t *tx, state *rolledOut) error {
+	return s.changePolicies(ctx, domain, v.Added, once, func(t *tx, state *rolledOut) error {
 		if err := t.putPolicy(domain, v); err != nil {
 			return err
 		}
@@ -90,16 +90,18 @@ func (s *Store) AddPolicy(ctx context.Context, domain hashing.DomainID, v *engin
 
 // RollOut implements engine.Store.
 func (s *Store) RollOut(ctx context.Context, domain hashing.DomainID, r *engine.Rollout) error {
-	return s.changePolicies(ctx, domain, r.Once, func(t *tx, state *rolledOut) error { return t.rollOut(domain, state, r) })
+	return s.changePolicies(ctx, domain, r.At, r.Once, func(t *tx, state *rolledOut) error { return t.rollOut(domain, state, r) })
 }
 
-// changePolicies makes one change after the other: what change writes is committed together.
-func (s *Store) changePolicies(ctx context.Context, domain hashing.DomainID, once *engine.Once, change func(*tx, *rolledOut) error) error {
-	t, err := s.begin(ctx)
+// changePolicies makes one change after the other: what change writes is committed together, if there is room. What writes
+// nothing needs none, so that a server starts on a full disk with the policy that is live.
+func (s *Store) changePolicies(ctx context.Context, domain hashing.DomainID, now int64, once *engine.Once, change func(*tx, *rolledOut) error) error {
+	t, err := s.beginSweep(ctx)
 	if err != nil {
 		return err
 	}
 	defer t.end()
+	t.now = s.clock.advance(now)
 	s.policies.Lock()
 	defer s.policies.Unlock()
 	state, err := s.rolledOut(domain)
@@ -108,6 +110,11 @@ func (s *Store) changePolicies(ctx context.Context, domain hashing.DomainID, onc
 	}
 	if err := change(t, state); err != nil {
 		return err
+	}
+	if t.batch != nil || once != nil {
+		if err := s.checkSpace(); err != nil {
+			return err
+		}
 	}
 	return t.commit(domain, once)
 }
@@ -371,7 +378,7 @@ func (s *Store) PolicyState(ctx context.Context, domain hashing.DomainID) (*engi
 
 // Calibrate implements engine.Store.
 func (s *Store) Calibrate(ctx context.Context, domain hashing.DomainID, version uint32, c *engine.Calibration, once *engine.Once) error {
-	return s.changePolicies(ctx, domain, once, func(t *tx, _ *rolledOut) error {
+	return s.changePolicies(ctx, domain, c.At, once, func(t *tx, _ *rolledOut) error {
 		if stored, err := s.get(appendPolicyKey(nil, domain, version)); err != nil || stored == nil {
 			return errors.Join(err, engine.ErrUnknownPolicy)
 		}

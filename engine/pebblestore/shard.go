@@ -89,7 +89,37 @@ func (sh *shard) put(s hashing.Subject, b []byte, dirty bool) int64 {
 	if sh.held > sh.budget {
 		sh.evict(i)
 	}
+	if sh.spare() > max(sh.budget/2, leastSpare) {
+		sh.tighten()
+	}
 	return grown
+}
+
+// leastSpare is how much spare memory is never worth the work.
+const leastSpare = 16 << 10
+
+// spare returns how many bytes are held and not in use: cells of a size that is no longer asked
+// for, mostly, since records grow.
+func (sh *shard) spare() int64 { return sh.cells.spare + int64(len(sh.free))*slotCost }
+
+// tighten gives spare memory back: it moves every record to a new place.
+func (sh *shard) tighten() {
+	slots, from, n := sh.slots, sh.cells, len(sh.index)
+	sh.slots, sh.free, sh.cells, sh.hand = make([]slot, 0, n), nil, cells{}, 0
+	sh.index = make(map[hashing.Subject]uint32, n)
+	moved := make([]uint32, len(slots))
+	for i, sl := range slots {
+		if !sl.taken {
+			continue
+		}
+		sl.cell = sh.cells.put(from.bytes(sl.cell))
+		moved[i] = uint32(len(sh.slots)) //nolint:gosec // as many as there were
+		sh.index[sl.subject] = moved[i]
+		sh.slots = append(sh.slots, sl)
+	}
+	for n, i := range sh.dirty {
+		sh.dirty[n] = moved[i]
+	}
 }
 
 func (sh *shard) newSlot() uint32 {

@@ -1,13 +1,13 @@
 package pebblestore
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +37,9 @@ type Options struct {
 	// cannot open it. Without it, that is engine.ErrOlderFormat.
 	Upgrade bool
 
-	// CacheBytes bounds the records kept in memory, but for what DirtyBytes bounds. Default 256 MiB.
+	// CacheBytes bounds the records kept in memory with what it takes to find them, but for what DirtyBytes
+	// bounds. What records leave behind as they grow and go is given back when it is half as much again, so that the
+	// process takes up to twice as much for them. Default 256 MiB.
 	CacheBytes int64
 
 	// DirtyBytes bounds the records in memory that the tables do not have yet, and
@@ -45,6 +47,22 @@ type Options struct {
 	// before the store opens. Writers wait at either bound. Default 128 MiB and 1,000,000.
 	DirtyBytes   int64
 	MaxUnflushed int64
+
+	// Retention says how long what is kept stays in force: see engine.Retention. Default: what it was when the store
+	// was last opened with one.
+	Retention engine.Retention
+
+	// Now is the clock by which changes are numbered, and which bounds what expires: see
+	// engine.Store. Default: time.Now.
+	Now func() time.Time
+
+	// Reserve is how many bytes have to be free on the disk for changes to be taken: looked at every second. Default 256
+	// MiB; below zero it is not looked at.
+	Reserve int64
+
+	// Ballast is the size in bytes of a file in the folder that is deleted when a write finds no room, so that it does.
+	// Default: none.
+	Ballast int64
 
 	// FS is the file system. Default: the machine's.
 	FS vfs.FS
@@ -57,12 +75,18 @@ type Options struct {
 	// process and must not return. Default: os.Exit(1).
 	Fatal func(error)
 
+	// Damaged is called when a block that is read is not what was written. The error is engine.ErrCorrupt and
+	// names the file. Whoever asked gets engine.ErrCorrupt, too. Default: Fatal, as a store that goes on with damaged tables
+	// would stop somewhere else later.
+	Damaged func(error)
+
 	// Random fills the unguessable part of event ids, and with it decides who
 	// is held out. Must be safe for concurrent use. Default: the system's.
 	Random func() uint64
 
-	volatile      bool // nothing has to survive: no write-ahead log, no sync
-	recoverAtOnce int  // changes that recovery holds in memory at a time
+	volatile      bool                 // nothing has to survive: no write-ahead log, no sync
+	recoverAtOnce int                  // changes that recovery holds in memory at a time
+	up            func() time.Duration // time that went by, whatever Now says
 }
 
 // What Options are unless they say otherwise.
@@ -93,12 +117,15 @@ const (
 
 // Store is an engine.Store on Pebble. It is safe for concurrent use.
 type Store struct {
-	db           *pebble.DB
-	lock         *pebble.Lock // on the folder; outlives db
-	opts         Options
-	tableOptions sstable.WriterOptions
-	aside        string // folder of tables on their way into the store
-	guard        *guard
+	db            *pebble.DB
+	lock          *pebble.Lock // on the folder; outlives db
+	opts          Options
+	tableOptions  sstable.WriterOptions
+	readerOptions sstable.ReaderOptions
+	fs            vfs.FS // Options.FS, which gives the ballast up when it is full
+	dir           string
+	aside         string // folder of tables on their way into the store
+	guard         *guard
 
 	shards    [shardCount]shard
 	flush     *flusher
@@ -108,9 +135,16 @@ type Store struct {
 	stalls    atomic.Uint64 // writers that had to wait for a flush
 	waiting   atomic.Int64  // callers that wait for a sync
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
+	watermark atomic.Uint64 // as it is on the disk, or was before the flush under way
 
-	closing sync.RWMutex // held for reading by every call under way
-	closed  bool         // guarded by closing
+	clock   clock
+	once    sync.RWMutex // held for reading while an idempotency entry is committed, for writing while some are swept
+	sweeper sweeper
+	space   space
+	quit    chan struct{} // closed: stop what goes on beside
+	beside  sync.WaitGroup
+
+	calls calls
 
 	lists listNames
 
@@ -126,7 +160,9 @@ func Open(dir string, opts Options) (*Store, error) {
 	if len(opts.Keys) == 0 {
 		return nil, errors.New("pebblestore: Options.Keys is empty; pass the keyring's KeyChecks")
 	}
-	s := &Store{opts: opts.withDefaults()}
+	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}}
+	s.clock.wall, s.clock.up = s.opts.Now, s.opts.up
+	s.space.s, s.quit = s, make(chan struct{})
 	s.txs.New = func() any { return newTx(s) }
 	s.flush = newFlusher(s)
 	for i := range s.shards {
@@ -142,6 +178,8 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, errors.Join(err, s.closeDB())
 	}
 	go s.flush.run()
+	s.space.look()
+	s.beside.Go(func() { s.space.watch(s.quit) })
 	return s, nil
 }
 
@@ -163,6 +201,16 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = DefaultMaxUnflushed
+	}
+	if o.Reserve == 0 {
+		o.Reserve = DefaultReserve
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.up == nil {
+		opened := time.Now()
+		o.up = func() time.Duration { return time.Since(opened) }
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -191,8 +239,11 @@ func (s *Store) openDB(dir string) error {
 	if s.lock, err = lockFolder(dir, &s.opts); err != nil {
 		return err
 	}
-	s.guard = newGuard(s.opts.FS, dir)
-	if err = errors.Join(s.guard.check(), checkLogs(s.opts.FS, dir)); err != nil {
+	s.dir = dir
+	s.space.begin(dir)
+	s.fs = s.space.fs()
+	s.guard = newGuard(s.fs, dir)
+	if err = errors.Join(s.guard.check(), checkLogs(s.fs, dir)); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
 	// Pebble takes the memory of memtables out of the cache: without room for
@@ -204,6 +255,7 @@ func (s *Store) openDB(dir string) error {
 		return errors.Join(explainOpen(err), s.lock.Close())
 	}
 	o.EnsureDefaults()
+	s.readerOptions = o.MakeReaderOptions()
 	s.tableOptions = o.MakeWriterOptions(0, s.db.TableFormat())
 	return nil
 }
@@ -252,7 +304,7 @@ func explainOpen(err error) error {
 func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 	o := &pebble.Options{
 		Cache:                       cache,
-		FS:                          s.opts.FS,
+		FS:                          s.fs,
 		Lock:                        s.lock,
 		ErrorIfNotExists:            !s.opts.Create,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -271,6 +323,15 @@ func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		o.Levels[i].IndexBlockSize = 256 << 10
 	}
 	return o
+}
+
+// damage reports a block that is not what was written.
+func (s *Store) damage(info pebble.DataCorruptionInfo) {
+	err := fmt.Errorf("%w: file %s", engine.ErrCorrupt, filepath.Base(info.Path))
+	if s.opts.Damaged == nil {
+		s.fail(err)
+	}
+	s.opts.Damaged(err)
 }
 
 // pebbleLog hands Pebble's errors to the log and makes its fatal ones ours.
@@ -295,31 +356,15 @@ func (s *Store) fail(err error) {
 	panic("pebblestore: Options.Fatal returned")
 }
 
-// enter begins a call; leave ends it. Close waits for those under way.
-func (s *Store) enter(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.closing.RLock()
-	if s.closed {
-		s.closing.RUnlock()
-		return engine.ErrClosed
-	}
-	return nil
-}
-
-func (s *Store) leave() { s.closing.RUnlock() }
-
 // Close waits for calls under way, flushes, and unlocks the folder. A second
 // Close returns engine.ErrClosed.
 func (s *Store) Close() error {
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if s.closed {
+	if !s.calls.close() {
 		return engine.ErrClosed
 	}
-	s.closed = true
 	s.flush.stop()
+	close(s.quit)
+	s.beside.Wait()
 	var err error
 	if !s.opts.volatile && s.flush.since.Load() > 0 {
 		err = s.flush.flush(s.lastSeq.Load)
@@ -341,7 +386,7 @@ func (s *Store) Stalls() uint64 { return s.stalls.Load() }
 // nextSeq numbers a change, whose subjects are locked. Numbers strictly increase, whatever
 // the clock does.
 func (s *Store) nextSeq() record.Seq {
-	now := uint64(max(time.Now().UnixMicro(), 1))
+	now := uint64(max(s.opts.Now().UnixMicro(), 1))
 	for {
 		last := s.lastSeq.Load()
 		next := max(now, last+1)

@@ -1,7 +1,9 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -30,6 +32,8 @@ func opener(bounds Options, fs func() vfs.FS) storetest.Open {
 		}
 		o := bounds
 		o.Keys, o.Create, o.FS, o.Fatal = testKeys, true, fs(), func(err error) { panic(err) }
+		clock := storetest.NewClock()
+		o.Now, o.up = clock.Now, clock.Up
 		open := func() engine.Store {
 			s, err := Open(dir, o)
 			if err != nil {
@@ -37,8 +41,16 @@ func opener(bounds Options, fs func() vfs.FS) storetest.Open {
 			}
 			return s
 		}
-		return storetest.Opened{Store: open(), Reopen: open, Discard: func() { _ = os.RemoveAll(dir) }}
+		return storetest.Opened{Store: open(), Reopen: open, Clock: clock, Verify: verify, Discard: func() { _ = os.RemoveAll(dir) }}
 	}
+}
+
+func verify(s engine.Store) error {
+	v, err := s.(*Store).Verify(context.Background())
+	if err != nil && v != nil {
+		err = fmt.Errorf("%w: %v", err, v.Damaged)
+	}
+	return err
 }
 
 func TestContractInMemory(t *testing.T) {
@@ -63,6 +75,8 @@ func openCrashable(t testing.TB, bounds Options) storetest.Opened {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	o := bounds
 	o.Keys, o.Create, o.FS, o.Fatal = testKeys, true, newPower(), func(err error) { panic(err) }
+	clock := storetest.NewClock()
+	o.Now, o.up = clock.Now, clock.Up
 	var current *Store
 	open := func() engine.Store {
 		s, err := Open("store", o)
@@ -80,7 +94,7 @@ func openCrashable(t testing.TB, bounds Options) storetest.Opened {
 		o.FS = left
 		return open()
 	}
-	return storetest.Opened{Store: open(), Reopen: open, Crash: crash}
+	return storetest.Opened{Store: open(), Reopen: open, Crash: crash, Clock: clock, Verify: verify}
 }
 
 // TestLinksInAnyOrder has many calls on one number under way at the same time.
@@ -125,10 +139,12 @@ func TestContractVolatile(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Opened {
 		o := small
 		o.Keys = testKeys
+		clock := storetest.NewClock()
+		o.Now, o.up = clock.Now, clock.Up
 		s, err := OpenMemory(o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return storetest.Opened{Store: s}
+		return storetest.Opened{Store: s, Clock: clock}
 	})
 }

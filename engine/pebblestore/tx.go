@@ -17,6 +17,7 @@ import (
 // commit. It belongs to one goroutine and is used again by others.
 type tx struct {
 	s       *Store
+	now     int64 // unix seconds: the time at which things expire
 	locked  []int
 	records [hashing.Kinds]record.Record // of the subjects of one event
 	seen    engine.Observation           // points into records
@@ -42,6 +43,14 @@ func newTx(s *Store) *tx { return &tx{s: s} }
 // begin starts a step that changes subjects, once there is room for changes. After nil, the
 // caller must call end.
 func (s *Store) begin(ctx context.Context, subjects ...hashing.Subject) (*tx, error) {
+	if err := s.checkSpace(); err != nil {
+		return nil, err
+	}
+	return s.beginSweep(ctx, subjects...)
+}
+
+// beginSweep is begin for changes that make room on the disk.
+func (s *Store) beginSweep(ctx context.Context, subjects ...hashing.Subject) (*tx, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -212,25 +221,35 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 		if err := t.putOnce(domain, once); err != nil {
 			return err
 		}
+		t.s.once.RLock()
 	}
 	if t.batch == nil {
 		return nil
 	}
+	t.failOn(t.apply())
+	if once != nil {
+		t.s.once.RUnlock()
+	}
+	t.keep()
 	if t.s.opts.volatile {
-		t.failOn(t.s.db.Apply(t.batch, pebble.NoSync))
-		t.keep()
 		return nil
 	}
-	// Pebble marks ApplyNoSyncWait as not yet meant for others. What we rely on
-	// is that it applies and orders as Apply does, and that SyncWait returns
-	// only when the log is durable past the batch: TestPowerCut holds both.
-	t.failOn(t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync))
-	t.keep()
 	t.unlock()
 	t.s.waiting.Add(1)
 	defer t.s.waiting.Add(-1)
 	t.failOn(t.batch.SyncWait())
 	return nil
+}
+
+// apply adds the batch to what others see, and begins to make it durable.
+func (t *tx) apply() error {
+	if t.s.opts.volatile {
+		return t.s.db.Apply(t.batch, pebble.NoSync)
+	}
+	// Pebble marks ApplyNoSyncWait as not yet meant for others. What we rely on
+	// is that it applies and orders as Apply does, and that SyncWait returns
+	// only when the log is durable past the batch: TestPowerCut holds both.
+	return t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync)
 }
 
 // keep makes the staged records those that others see.
@@ -269,7 +288,7 @@ func (t *tx) observe(ev *engine.Event, seq record.Seq) {
 			t.s.late.Add(1)
 		}
 	}
-	t.seen.Lists = t.listsAt(at)
+	t.seen.Lists = t.listsAt(max(at, record.TimeOf(t.now)))
 }
 
 // listsAt returns the names of the lists that any of the subjects is on.

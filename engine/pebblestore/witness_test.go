@@ -243,7 +243,7 @@ func (w *witness) read(s *Store) (*seen, error) {
 		return nil, err
 	}
 	for _, key := range w.keys {
-		r, err := s.Recall(context.Background(), 1, key)
+		r, err := s.Recall(context.Background(), 1, key, 0)
 		if err != nil {
 			return nil, err
 		}

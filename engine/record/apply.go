@@ -200,9 +200,18 @@ func (r *Record) label(ev scoring.Event, n int) {
 // Release begins a new generation: everything but the lists is forgotten.
 func (r *Record) Release() {
 	next := r.Generation() + 1
+	r.clear()
+	r.edit(sectionGeneration, func(b []byte) []byte { return binary.BigEndian.AppendUint32(b[:0], next) })
+}
+
+// clear forgets everything but the lists and the generation.
+func (r *Record) clear() {
+	generation := append([]byte(nil), r.body(sectionGeneration)...)
 	lists := append([]byte(nil), r.body(sectionLists)...)
 	r.b, r.sections = r.b[:0], r.sections[:0]
-	r.edit(sectionGeneration, func(b []byte) []byte { return binary.BigEndian.AppendUint32(b, next) })
+	if len(generation) > 0 {
+		r.edit(sectionGeneration, func(b []byte) []byte { return append(b, generation...) })
+	}
 	if len(lists) > 0 {
 		r.edit(sectionLists, func(b []byte) []byte { return append(b, lists...) })
 	}

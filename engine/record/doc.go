@@ -72,4 +72,5 @@
 //	...   OpUnlink: link tag (8)
 //	...   OpList: list id (2), sv unix seconds of expiry or 0
 //	...   OpUnlist: list id (2)
+//	...   OpSweep: nothing
 package record

@@ -18,6 +18,8 @@ const (
 	OpRelease               // a phone begins a new generation
 	OpList                  // a subject is put on a list
 	OpUnlist                // a subject is taken off a list
+
+	OpSweep Op = 8 // idle subjects are forgotten: see Forget
 )
 
 // Effect is one change of records that is not an assessed event. Stores make every such
@@ -53,6 +55,8 @@ func (f *Effect) Apply(owner hashing.Kind, r *Record) (changed bool) {
 		changed = r.SetList(f.List, f.Expires)
 	case OpUnlist:
 		changed = r.DropList(f.List)
+	case OpSweep:
+		r.Forget()
 	}
 	if changed {
 		r.setApplied(f.Seq)
@@ -146,7 +150,7 @@ func (f *Effect) Decode(seq Seq, b []byte) error {
 		d.bad = d.bad || !f.Event.Outcome() || f.Replaced != 0 && !f.Replaced.Outcome()
 	case OpUnlink:
 		copy(f.Link[:], d.bytes(len(f.Link)))
-	case OpRelease:
+	case OpRelease, OpSweep:
 	case OpList:
 		f.List, f.Expires = d.uint16(), d.varint()
 	case OpUnlist:

@@ -160,6 +160,7 @@ func TestGoldenEffects(t *testing.T) {
 		"effect_release": {Op: OpRelease, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 		"effect_list":    {Op: OpList, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), List: 300, Expires: 1_900_000_000},
 		"effect_unlist":  {Op: OpUnlist, Subjects: subjects(), List: 300},
+		"effect_sweep":   {Op: OpSweep, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 	} {
 		b := golden(t, name, e.Append(nil))
 		var read Effect

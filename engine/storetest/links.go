@@ -114,7 +114,7 @@ func RunLinks(t *testing.T, open Open, histories int) {
 	o := open(t)
 	defer func() { _ = o.Store.Close() }()
 	w := &world{t: t, store: o.Store}
-	seed := rand.Uint64()
+	seed := rand.Uint64() //nolint:gosec // it is printed
 	for n := range histories {
 		history := w.linkHistory(n, seed)
 		switch porcupine.CheckOperationsTimeout(linkModel, history, checkTime) {

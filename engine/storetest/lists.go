@@ -20,11 +20,11 @@ func listsExpire(w *world) {
 	at := func(at int64) string { return fmt.Sprint(w.look(signup(1, 1, at)).Lists) }
 	equal(w.t, "lists before the expiry", at(start+99), "[deny vip]")
 	equal(w.t, "lists at the expiry", at(start+100), "[vip]")
-	removed, err := w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1))
+	removed, err := w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1), start)
 	w.must(err)
 	equal(w.t, "removed", removed, true)
 	equal(w.t, "the range still counts", at(start), "[deny vip]")
-	removed, err = w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1))
+	removed, err = w.store.RemoveEntry(w.ctx(), domain, "vip", phone(1), start)
 	w.must(err)
 	equal(w.t, "removed again", removed, false)
 }
@@ -32,13 +32,13 @@ func listsExpire(w *world) {
 func listPages(w *world) {
 	var entries []engine.ListEntry
 	for i := range 25 {
-		entries = append(entries, engine.ListEntry{List: "many", Subject: phone(i), Reason: "r", Added: start, Expires: start + int64(i)})
+		entries = append(entries, engine.ListEntry{List: "many", Subject: phone(i), Reason: "r", Added: start, Expires: start + 1 + int64(i)})
 	}
 	w.must(w.store.PutEntries(w.ctx(), domain, entries, nil))
 	var got []engine.ListEntry
 	var after hashing.Subject
 	for {
-		page, err := w.store.Entries(w.ctx(), domain, "many", after, 10)
+		page, err := w.store.Entries(w.ctx(), domain, "many", after, 10, start)
 		w.must(err)
 		if len(page) == 0 {
 			break
@@ -50,7 +50,7 @@ func listPages(w *world) {
 	if !slices.Equal(got, entries) {
 		w.t.Errorf("pages: got %d entries, want the %d put in", len(got), len(entries))
 	}
-	none, err := w.store.Entries(w.ctx(), domain, "unheard_of", hashing.Subject{}, 10)
+	none, err := w.store.Entries(w.ctx(), domain, "unheard_of", hashing.Subject{}, 10, start)
 	w.must(err)
 	equal(w.t, "entries of no list", len(none), 0)
 }
@@ -66,7 +66,7 @@ func listDomains(w *world) {
 		w.must(err)
 		equal(w.t, "lists", fmt.Sprint(names), want)
 	}
-	entries, err := w.store.Entries(w.ctx(), domain, "theirs", hashing.Subject{}, 10)
+	entries, err := w.store.Entries(w.ctx(), domain, "theirs", hashing.Subject{}, 10, start)
 	w.must(err)
 	equal(w.t, "entries of another domain's list", len(entries), 0)
 }

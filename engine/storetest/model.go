@@ -11,8 +11,10 @@ import (
 // model is what a store should do, in plain maps and loops over everything that
 // ever happened. It is slow and obvious.
 type model struct {
+	now      int64
+	once     map[byte]int64 // when idempotency keys expire
 	subjects map[hashing.Subject]*subjectModel
-	events   []*eventModel // in the order of ids
+	events   []*eventModel // in the order of ids, old ones included
 	lists    map[string]map[hashing.Subject]int64
 	policies []string // version 1 first
 	live     uint32
@@ -21,6 +23,7 @@ type model struct {
 }
 
 type subjectModel struct {
+	since      int // index of the first event that the subject is known for
 	generation uint32
 	happened   []happening
 	members    map[scoring.Member]map[hashing.Subject]int64 // last seen
@@ -36,6 +39,7 @@ type happening struct {
 type eventModel struct {
 	id         engine.EventID
 	ev         engine.Event
+	recorded   int64
 	generation uint32
 	proof      scoring.Event
 	label      scoring.Event
@@ -43,14 +47,41 @@ type eventModel struct {
 }
 
 func newModel() *model {
-	return &model{subjects: map[hashing.Subject]*subjectModel{}, lists: map[string]map[hashing.Subject]int64{}}
+	return &model{
+		once: map[byte]int64{}, subjects: map[hashing.Subject]*subjectModel{}, lists: map[string]map[hashing.Subject]int64{},
+	}
 }
 
+// subject returns what is known of a subject. An idle one is as good as new.
 func (m *model) subject(s hashing.Subject) *subjectModel {
 	if m.subjects[s] == nil {
-		m.subjects[s] = newSubjectModel(0)
+		m.subjects[s] = m.newSubject(0)
+	}
+	if m.idle(s) {
+		m.subjects[s] = m.newSubject(m.subjects[s].generation)
 	}
 	return m.subjects[s]
+}
+
+func (m *model) idle(s hashing.Subject) bool {
+	sm := m.subjects[s]
+	for _, h := range sm.happened {
+		if h.time > m.now-180*days {
+			return false
+		}
+	}
+	var listed hashing.Subjects
+	listed[s.Kind] = s
+	return len(sm.happened) > 0 && len(sm.links) == 0 && len(m.listsAt(&listed, m.now)) == 0
+}
+
+// logged reports whether an event is in the log.
+func (m *model) logged(e *eventModel) bool { return e.recorded > m.now-90*days }
+
+func (m *model) newSubject(generation uint32) *subjectModel {
+	sm := newSubjectModel(generation)
+	sm.since = len(m.events)
+	return sm
 }
 
 func newSubjectModel(generation uint32) *subjectModel {
@@ -75,7 +106,12 @@ var told = map[hashing.Kind]map[scoring.Member]hashing.Kind{
 
 // assess counts an event whose decision was blocked or not.
 func (m *model) assess(id engine.EventID, ev engine.Event, blocked bool, limit int) {
-	e := &eventModel{id: id, ev: ev}
+	for _, s := range ev.Subjects {
+		if s.Given() {
+			m.subject(s)
+		}
+	}
+	e := &eventModel{id: id, ev: ev, recorded: m.now}
 	m.events = append(m.events, e)
 	for _, s := range ev.Subjects {
 		if s.Given() {
@@ -179,7 +215,7 @@ func (m *model) unlink(phone hashing.Subject, tag hashing.LinkTag) bool {
 
 func (m *model) release(phone hashing.Subject) uint32 {
 	next := m.subject(phone).generation + 1
-	m.subjects[phone] = newSubjectModel(next)
+	m.subjects[phone] = m.newSubject(next)
 	return next
 }
 
@@ -224,6 +260,7 @@ func (m *model) listsAt(subjects *hashing.Subjects, now int64) []string {
 }
 
 func (m *model) putEntry(list string, s hashing.Subject, until int64) {
+	m.subject(s) // an idle one is forgotten before it is listed
 	if m.lists[list] == nil {
 		m.lists[list] = map[hashing.Subject]int64{}
 	}
@@ -231,16 +268,16 @@ func (m *model) putEntry(list string, s hashing.Subject, until int64) {
 }
 
 func (m *model) removeEntry(list string, s hashing.Subject) bool {
-	_, was := m.lists[list][s]
+	until, was := m.lists[list][s]
 	delete(m.lists[list], s)
-	return was
+	return was && (until == 0 || m.now < until)
 }
 
 // timeline returns the events of a phone's present generation, newest first.
 func (m *model) timeline(phone hashing.Subject) []engine.EventID {
 	var ids []engine.EventID
-	for _, e := range slices.Backward(m.events) {
-		if e.ev.Subjects[hashing.Phone] == phone && e.generation == m.subject(phone).generation {
+	for i, e := range slices.Backward(m.events) {
+		if i >= m.subject(phone).since && m.logged(e) && e.ev.Subjects[hashing.Phone] == phone && e.generation == m.subject(phone).generation {
 			ids = append(ids, e.id)
 		}
 	}

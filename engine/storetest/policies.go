@@ -208,7 +208,7 @@ func calibrationsKeep(w *world) {
 
 func (m *machine) adopt(rt *rapid.T) {
 	source := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "policy")
-	version, err := m.w.store.AdoptPolicy(m.w.ctx(), domain, []byte(source), m.now)
+	version, err := m.w.store.AdoptPolicy(m.w.ctx(), domain, []byte(source), m.model.now)
 	m.check(rt, err)
 	if m.model.live == 0 || m.model.policies[m.model.live-1] != source {
 		m.model.policies = append(m.model.policies, source)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ var asked = []scoring.Signal{
 	{Subject: scoring.Phone, Aggregate: scoring.Count, Event: scoring.Signup, Window: time.Minute},
 	{Subject: scoring.Phone, Aggregate: scoring.Count, Event: scoring.Verification, Window: 24 * time.Hour},
 	{Subject: scoring.Phone, Aggregate: scoring.Count, Event: scoring.Verified, Window: 30 * 24 * time.Hour},
+	{Subject: scoring.Phone, Aggregate: scoring.Count, Event: scoring.Signup, Window: 180 * 24 * time.Hour},
 	{Subject: scoring.Phone, Aggregate: scoring.Distinct, Member: scoring.Accounts, Window: 6 * time.Hour},
 	{Subject: scoring.Phone, Aggregate: scoring.Distinct, Member: scoring.Devices, Window: 48 * time.Hour},
 	{Subject: scoring.Phone, Aggregate: scoring.Links},
@@ -48,7 +50,6 @@ type machine struct {
 	w     *world
 	open  Opened
 	model *model
-	now   int64
 	limit int
 }
 
@@ -57,7 +58,8 @@ func equalsModel(t *testing.T, open Open) {
 	defer func() { t.Logf("%d operations", operations) }()
 	rapid.Check(t, func(rt *rapid.T) {
 		o := open(t)
-		m := &machine{w: &world{t: t, store: o.Store}, open: o, model: newModel(), now: start, limit: 3}
+		m := &machine{w: &world{t: t, store: o.Store, open: o}, open: o, model: newModel(), limit: 3}
+		m.model.now = start
 		defer func() {
 			_ = m.w.store.Close()
 			if o.Discard != nil {
@@ -69,6 +71,9 @@ func equalsModel(t *testing.T, open Open) {
 			"release": m.release, "list": m.list, "unlist": m.unlist, "limit": m.changeLimit,
 			"adopt": m.adopt, "add policy": m.addPolicy, "roll out": m.rollOut, "roll back": m.rollBack,
 			"": m.compareTimeline,
+		}
+		if o.Clock != nil {
+			actions["sweep"], actions["idle"], actions["recall"] = m.sweep, m.idle, m.recall
 		}
 		if o.Reopen != nil {
 			actions["reopen"] = m.reopen
@@ -94,11 +99,48 @@ func (m *machine) check(rt *rapid.T, err error) {
 
 // pass lets some time go by: often none, sometimes hours.
 func (m *machine) pass(rt *rapid.T) {
-	m.now += rapid.SampledFrom([]int64{0, 0, 1, 30, 59, 60, 3600, 7 * 3600}).Draw(rt, "seconds")
+	m.goOn(rapid.SampledFrom([]int64{0, 0, 1, 30, 59, 60, 3600, 7 * 3600}).Draw(rt, "seconds"))
+}
+
+// goOn lets seconds go by.
+func (m *machine) goOn(seconds int64) {
+	m.model.now += seconds
+	if m.open.Clock != nil {
+		m.open.Clock.pass(seconds)
+	}
+}
+
+// idle lets days go by.
+func (m *machine) idle(rt *rapid.T) {
+	m.goOn(days * rapid.SampledFrom([]int64{1, 29, 60, 90, 150, 180}).Draw(rt, "days"))
+	m.mark(rt)
+}
+
+// mark has something happen at this time that nothing else asks about.
+func (m *machine) mark(rt *rapid.T) {
+	ev := &engine.Event{Domain: domain, Kind: scoring.SignIn, Time: m.model.now, Now: m.model.now}
+	ev.Subjects[hashing.Network] = subject(hashing.Network, few)
+	d := new(engine.Decision)
+	m.check(rt, m.w.store.Assess(m.w.ctx(), ev, d, func(*engine.Observation, *engine.Decision) {}))
+	m.model.assess(d.ID, *ev, false, 0)
+}
+
+// sweep does some of the sweeper's work.
+func (m *machine) sweep(rt *rapid.T) {
+	for range rapid.IntRange(1, 4).Draw(rt, "slices") {
+		_, err := m.w.store.Sweep(m.w.ctx(), m.model.now)
+		m.check(rt, err)
+	}
+}
+
+func (m *machine) recall(rt *rapid.T) {
+	for key, expires := range m.model.once {
+		m.same(rt, "the key is remembered", m.w.recalls(key, m.model.now), expires > m.model.now)
+	}
 }
 
 func (m *machine) event(rt *rapid.T) *engine.Event {
-	ev := &engine.Event{Domain: domain, Time: m.now, Now: m.now}
+	ev := &engine.Event{Domain: domain, Time: m.model.now, Now: m.model.now}
 	ev.Kind = rapid.SampledFrom([]scoring.Event{
 		scoring.Signup, scoring.Verification, scoring.SignIn, scoring.Checkout, scoring.Recovery, scoring.NumberChange,
 	}).Draw(rt, "event")
@@ -119,6 +161,10 @@ func (m *machine) assess(rt *rapid.T) {
 	ev := m.event(rt)
 	blocked := rapid.IntRange(0, 4).Draw(rt, "blocked") == 0
 	d := new(engine.Decision)
+	if key := byte(rapid.IntRange(0, 3).Draw(rt, "key")); key > 0 && m.model.once[key] <= m.model.now { //nolint:gosec // 0 to 3
+		m.model.once[key] = m.model.now + engine.OnceFor
+		ev.Once = &engine.Once{Key: hashing.Digest{key}, Expires: m.model.once[key], Render: func() []byte { return nil }}
+	}
 	m.check(rt, m.w.store.Assess(m.w.ctx(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
 		d.Verdict, d.Claim, d.MaxLinks = scoring.Allow, ev.Claims() && !blocked, m.limit
 	}))
@@ -133,7 +179,7 @@ func (m *machine) assess(rt *rapid.T) {
 // compare holds everything known of an event's subjects against the model.
 func (m *machine) compare(rt *rapid.T, ev *engine.Event) {
 	looking := *ev
-	looking.Kind, looking.Time, looking.Now = 0, m.now, m.now
+	looking.Kind, looking.Time, looking.Now = 0, m.model.now, m.model.now
 	o, err := m.w.store.Observe(m.w.ctx(), &looking)
 	m.check(rt, err)
 	for _, sig := range asked {
@@ -141,8 +187,8 @@ func (m *machine) compare(rt *rapid.T, ev *engine.Event) {
 		if !s.Given() {
 			continue
 		}
-		got := o.Records[sig.Subject].Measure(sig, record.TimeOf(m.now))
-		want := m.model.measure(s, sig, m.now)
+		got := o.Records[sig.Subject].Measure(sig, record.TimeOf(m.model.now))
+		want := m.model.measure(s, sig, m.model.now)
 		slack := 0.0
 		if want > exactEvents {
 			slack = want * eventsErrors
@@ -151,7 +197,28 @@ func (m *machine) compare(rt *rapid.T, ev *engine.Event) {
 			rt.Fatalf("%v: got %v, want %v", sig, got, want)
 		}
 	}
-	m.same(rt, "lists", fmt.Sprint(o.Lists), fmt.Sprint(m.model.listsAt(&ev.Subjects, m.now)))
+	for _, s := range ev.Subjects {
+		if s.Given() {
+			m.compareWhole(rt, o.Records[s.Kind], m.model.subject(s))
+		}
+	}
+	m.same(rt, "lists", fmt.Sprint(o.Lists), fmt.Sprint(m.model.listsAt(&ev.Subjects, m.model.now)))
+}
+
+// compareWhole holds what has no window against the model.
+func (m *machine) compareWhole(rt *rapid.T, r *record.Record, sm *subjectModel) {
+	first, proofs := int64(0), uint64(0)
+	for _, h := range sm.happened {
+		if first == 0 || h.time < first {
+			first = h.time
+		}
+		if h.event == scoring.Verified {
+			proofs++
+		}
+	}
+	m.same(rt, "first seen", r.FirstSeen(), first)
+	m.same(rt, "verified", r.Total(scoring.Verified), proofs)
+	m.same(rt, "generation", r.Generation(), sm.generation)
 }
 
 func (m *machine) same(rt *rapid.T, what string, got, want any) {
@@ -169,9 +236,14 @@ func (m *machine) outcome(rt *rapid.T) {
 	kind := rapid.SampledFrom([]scoring.Event{
 		scoring.Verified, scoring.Unverified, scoring.Abuse, scoring.Legitimate,
 	}).Draw(rt, "outcome")
-	o := &engine.Outcome{Domain: domain, Event: m.model.events[i].id, Kind: kind, Time: m.now, Now: m.now, MaxLinks: m.limit}
-	m.check(rt, m.w.store.RecordOutcome(m.w.ctx(), o))
-	changed, stale := m.model.outcome(i, kind, m.now, m.limit)
+	o := &engine.Outcome{Domain: domain, Event: m.model.events[i].id, Kind: kind, Time: m.model.now, Now: m.model.now, MaxLinks: m.limit}
+	err := m.w.store.RecordOutcome(m.w.ctx(), o)
+	if known := m.model.logged(m.model.events[i]); !known {
+		m.same(rt, "an old event is unknown", errors.Is(err, engine.ErrUnknownEvent), true)
+		return
+	}
+	m.check(rt, err)
+	changed, stale := m.model.outcome(i, kind, m.model.now, m.limit)
 	m.same(rt, "changed", o.Changed, changed)
 	m.same(rt, "stale", o.Stale, stale)
 	m.compare(rt, &m.model.events[i].ev)
@@ -179,7 +251,7 @@ func (m *machine) outcome(rt *rapid.T) {
 
 func (m *machine) unlink(rt *rapid.T) {
 	p, a := rapid.IntRange(0, few-1).Draw(rt, "phone"), rapid.IntRange(0, few-1).Draw(rt, "account")
-	u := &engine.Unlink{Domain: domain, Phone: phone(p), Link: linkTag(a), Now: m.now}
+	u := &engine.Unlink{Domain: domain, Phone: phone(p), Link: linkTag(a), Now: m.model.now}
 	m.check(rt, m.w.store.Unlink(m.w.ctx(), u))
 	m.same(rt, "unlinked", u.Unlinked, m.model.unlink(phone(p), linkTag(a)))
 	m.same(rt, "links", u.Links.Count, len(m.model.subject(phone(p)).links))
@@ -187,7 +259,7 @@ func (m *machine) unlink(rt *rapid.T) {
 
 func (m *machine) release(rt *rapid.T) {
 	p := phone(rapid.IntRange(0, few-1).Draw(rt, "phone"))
-	r := &engine.Release{Domain: domain, Phone: p, Now: m.now}
+	r := &engine.Release{Domain: domain, Phone: p, Now: m.model.now}
 	m.check(rt, m.w.store.Release(m.w.ctx(), r))
 	m.same(rt, "generation", r.Generation, m.model.release(p))
 }
@@ -200,14 +272,14 @@ func (m *machine) listed(rt *rapid.T) (string, hashing.Subject) {
 
 func (m *machine) list(rt *rapid.T) {
 	name, s := m.listed(rt)
-	until := rapid.SampledFrom([]int64{0, m.now, m.now + 1, m.now + 3600}).Draw(rt, "until")
-	m.check(rt, m.w.store.PutEntries(m.w.ctx(), domain, []engine.ListEntry{{List: name, Subject: s, Added: m.now, Expires: until}}, nil))
+	until := rapid.SampledFrom([]int64{0, m.model.now, m.model.now + 1, m.model.now + 3600}).Draw(rt, "until")
+	m.check(rt, m.w.store.PutEntries(m.w.ctx(), domain, []engine.ListEntry{{List: name, Subject: s, Added: m.model.now, Expires: until}}, nil))
 	m.model.putEntry(name, s, until)
 }
 
 func (m *machine) unlist(rt *rapid.T) {
 	name, s := m.listed(rt)
-	removed, err := m.w.store.RemoveEntry(m.w.ctx(), domain, name, s)
+	removed, err := m.w.store.RemoveEntry(m.w.ctx(), domain, name, s, m.model.now)
 	m.check(rt, err)
 	m.same(rt, "removed", removed, m.model.removeEntry(name, s))
 }
@@ -217,11 +289,25 @@ func (m *machine) changeLimit(rt *rapid.T) {
 }
 
 func (m *machine) reopen(rt *rapid.T) {
+	m.mark(rt) // the store knows no other time than that of its last change
 	m.check(rt, m.w.store.Close())
 	m.w.store = m.open.Reopen()
+	m.mark(rt)
+	m.verify(rt)
 }
 
-func (m *machine) crash(*rapid.T) { m.w.store = m.open.Crash() }
+func (m *machine) verify(rt *rapid.T) {
+	if m.open.Verify != nil {
+		m.check(rt, m.open.Verify(m.w.store))
+	}
+}
+
+func (m *machine) crash(rt *rapid.T) {
+	m.mark(rt)
+	m.w.store = m.open.Crash()
+	m.mark(rt)
+	m.verify(rt)
+}
 
 // compareTimeline holds the walk of one phone's events against the model.
 func (m *machine) compareTimeline(rt *rapid.T) {

@@ -35,6 +35,12 @@ type Opened struct {
 	// durable, and some of what was not. It is nil where that cannot be tried.
 	Crash func() engine.Store
 
+	// Clock is that of the machine that the store runs on. It is nil where that cannot be set.
+	Clock *Clock
+
+	// Verify reports damage of an open store that no call shows. It may be nil.
+	Verify func(engine.Store) error
+
 	// Discard frees what the closed store holds on disk. It may be nil.
 	Discard func()
 }
@@ -77,13 +83,16 @@ func Run(t *testing.T, open Open) {
 		{"the newest calibration of a version is kept", calibrationsKeep},
 		{"a concurrent crowd is counted exactly", concurrentCounts},
 		{"a concurrent crowd on many subjects is counted exactly", concurrentSpread},
+		{"sweeping frees what is out of force", sweepFrees},
+		{"a clock that jumps makes nothing expire at once", clockJumps},
 		{"a closed store says so", closedStore},
+		{"closing ends a walk whose visitor asks the store", closeDuringScan},
 		{"an ended context stops a call", endedContext},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			o := open(t)
-			w := &world{t: t, store: o.Store}
+			w := &world{t: t, store: o.Store, open: o}
 			c.run(w)
 			if err := o.Store.Close(); err != nil && !errors.Is(err, engine.ErrClosed) {
 				t.Error(err)
@@ -264,7 +273,7 @@ func releaseForgets(w *world) {
 
 func remembers(w *world) {
 	key := hashing.Digest{1}
-	r, err := w.store.Recall(w.ctx(), domain, key)
+	r, err := w.store.Recall(w.ctx(), domain, key, start)
 	w.must(err)
 	equal(w.t, "remembered before", r == nil, true)
 	ev := signup(1, 1, start)
@@ -273,12 +282,12 @@ func remembers(w *world) {
 		return fmt.Append(nil, "answer ", d.ID)
 	}}
 	w.must(w.store.Assess(w.ctx(), ev, d, func(*engine.Observation, *engine.Decision) {}))
-	r, err = w.store.Recall(w.ctx(), domain, key)
+	r, err = w.store.Recall(w.ctx(), domain, key, start)
 	w.must(err)
 	if r == nil || r.Fingerprint != (hashing.Digest{2}) || r.Expires != start+10 || string(r.Answer) != "answer "+d.ID.String() {
 		w.t.Errorf("remembered: got %+v", r)
 	}
-	r, err = w.store.Recall(w.ctx(), domain+1, key)
+	r, err = w.store.Recall(w.ctx(), domain+1, key, start)
 	w.must(err)
 	equal(w.t, "remembered in another domain", r == nil, true)
 }
@@ -347,6 +356,31 @@ func closedStore(w *world) {
 	}
 }
 
+// closeDuringScan closes the store while a visitor of the log asks it something for every entry: the
+// visitor is refused, and nobody waits for the other.
+func closeDuringScan(w *world) {
+	for i := range 50 {
+		w.assess(signup(i, i, start), 0)
+	}
+	closed := make(chan error, 1)
+	begun := false
+	err := w.store.Scan(w.ctx(), domain, engine.EventID{}, func(*record.Entry) error {
+		if !begun {
+			begun = true
+			go func() { closed <- w.store.Close() }()
+		}
+		for { // until Close has begun
+			if _, err := w.store.Lists(w.ctx(), domain); err != nil {
+				return err
+			}
+		}
+	})
+	if !errors.Is(err, engine.ErrClosed) {
+		w.t.Errorf("the walk ended with %v", err)
+	}
+	w.must(<-closed)
+}
+
 func endedContext(w *world) {
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()
@@ -359,7 +393,7 @@ func endedContext(w *world) {
 
 func survivesReopen(t *testing.T, open Open) {
 	o := open(t)
-	w := &world{t: t, store: o.Store}
+	w := &world{t: t, store: o.Store, open: o}
 	before := w.assess(verified(1, 1, start), 1).ID
 	w.outcome(before, scoring.Abuse, start, 1)
 	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "vip", Subject: phone(1)}}, nil))

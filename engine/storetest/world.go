@@ -13,8 +13,10 @@ import (
 // domain is the domain of all events here.
 const domain = hashing.DomainID(1)
 
-// start is when the events here begin, in unix seconds.
-const start = int64(1_800_000_000)
+// Start is when the events here begin, in unix seconds.
+const Start = int64(1_800_000_000)
+
+const start = Start
 
 // subject makes up the n-th pseudonym of a kind. Its bytes are spread as a
 // keyed hash spreads them.
@@ -67,6 +69,7 @@ func verified(p, a int, at int64) *engine.Event {
 type world struct {
 	t     testing.TB
 	store engine.Store
+	open  Opened
 }
 
 func (w *world) ctx() context.Context { return w.t.Context() }

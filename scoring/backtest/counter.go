@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"container/heap"
+	"time"
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
@@ -38,6 +39,11 @@ func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine
 		c.apply(o)
 	}
 	c.find(&e.Subjects)
+	for _, r := range c.seen.Records {
+		if r != nil && r.Idle(record.TimeOf(e.Now), uint32(engine.DefaultSubjectRetention/time.Second)) {
+			r.Forget()
+		}
+	}
 	phone := c.seen.Records[hashing.Phone]
 	for phone != nil && phone.Generation() < e.Generation {
 		phone.Release()

@@ -13,5 +13,7 @@
 // anywhere. So however long the file, memory is needed for two bounded batches of lines, for events
 // whose outcomes are still to come, and for what the engine counts.
 //
+// Import reads the same files and counts them into a store that stays, each event once.
+//
 // A line that cannot be used is reported by its number and never repeated.
 package replay

@@ -29,6 +29,8 @@ type item struct {
 	Labelled scoring.Event // the label on a line of its own; 0 for none
 	Outcomes int           // how many lines are outcomes of it
 	Twice    bool          // an event before it has the same id
+
+	Content hashing.Digest // of the whole line, under the key; only for an import
 }
 
 // name is the id that ties the item to others, "" for none.

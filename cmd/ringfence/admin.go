@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ringfence/ringfence/engine/pebblestore"
+)
+
+// A server takes jobs on its data folder through a unix socket in it. Whoever may open the socket may
+// do anything with the data, so it lies in a folder that only its owner may enter.
+const (
+	adminFolder = "admin"
+	adminSocket = "socket"
+	maxSocket   = 100 // bytes of a socket's path: systems take 104 or 108
+	maxJob      = 64 << 10
+)
+
+// errNoAdmin is a data folder whose server cannot be asked.
+var errNoAdmin = errors.New("the server does not answer on its socket")
+
+// jobAnswer is what comes back from a server.
+type jobAnswer struct {
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  string          `json:"error,omitempty"`
+	Exit   int             `json:"exit,omitempty"`
+	Hint   string          `json:"hint,omitempty"`
+}
+
+// remoteError is an error that a server had with a job.
+type remoteError struct {
+	text, hint string
+	exit       int
+}
+
+func (e *remoteError) Error() string { return "the server that has the folder open says: " + e.text }
+
+// listenAdmin makes the socket. One that a dead server left behind is removed: this process has the folder.
+func listenAdmin(ctx context.Context, data string) (net.Listener, error) {
+	folder := filepath.Join(data, adminFolder)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(folder, 0o700); err != nil { //nolint:gosec // a folder has to be entered
+		return nil, err
+	}
+	path := filepath.Join(folder, adminSocket)
+	if len(path) > maxSocket {
+		return nil, fmt.Errorf("the path of the data folder is too long for a socket: at most %d bytes in all", maxSocket)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// serveAdmin takes jobs until ctx ends, and cuts off those under way then. Without a socket it says so, and the server goes on.
+func serveAdmin(ctx context.Context, data string, store *pebblestore.Store, log *slog.Logger) {
+	l, err := listenAdmin(ctx, data)
+	if err != nil {
+		log.Warn("the server takes no jobs: ringfence store works only while it is stopped", "error", err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /jobs", func(w http.ResponseWriter, r *http.Request) {
+		var j job
+		if err := json.NewDecoder(io.LimitReader(r.Body, maxJob)).Decode(&j); err != nil {
+			j = job{}
+		}
+		began := time.Now()
+		answer := answerJob(r.Context(), j, store)
+		log.Info("job", "job", jobName(j), "exit", answer.Exit, "duration_ms", time.Since(began).Milliseconds())
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(answer) // whoever asked is gone
+	})
+	h := &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerTimeout, BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = h.Close() })
+	defer stop()
+	_ = h.Serve(l) // ends when it is closed
+}
+
+const headerTimeout = 5 * time.Second
+
+// jobName keeps what a caller made up out of the log.
+func jobName(j job) string {
+	switch j.Do {
+	case "backup", "verify", "stats", "compact", "purge":
+		return j.Do
+	}
+	return "unknown"
+}
+
+func answerJob(ctx context.Context, j job, store *pebblestore.Store) (a jobAnswer) {
+	result, err := j.run(ctx, store)
+	if result != nil {
+		a.Result, _ = json.Marshal(result) // of plain types
+	}
+	if err != nil {
+		a.Error = err.Error()
+		a.Exit, a.Hint = hintFor(err)
+	}
+	return a
+}
+
+// askAdmin has the server that has a data folder open do a job.
+func askAdmin(ctx context.Context, data string, j job) (any, error) {
+	path := filepath.Join(data, adminFolder, adminSocket)
+	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	body, err := json.Marshal(j)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin/jobs", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	w, err := c.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoAdmin, err)
+	}
+	defer func() { _ = w.Body.Close() }()
+	var a jobAnswer
+	if err := json.NewDecoder(w.Body).Decode(&a); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoAdmin, err)
+	}
+	if a.Error != "" {
+		err = &remoteError{text: a.Error, hint: a.Hint, exit: a.Exit}
+	}
+	if a.Result == nil {
+		return nil, err
+	}
+	return a.Result, err
+}

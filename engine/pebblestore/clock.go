@@ -1,0 +1,112 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// clock is the time by which things expire. It follows the clock that callers pass and never goes back, so
+// that what was swept once stays out of force. It does not believe that clock blindly: it
+// never goes further than the machine's, and where that one jumped ahead by more than tolerance it follows at
+// twice the speed of time. Whether a machine slept for a year or its clock was set wrong cannot
+// be told apart; expiring late harms nobody, and expiring everything at once cannot be undone.
+type clock struct {
+	wall func() time.Time
+	up   func() time.Duration // since some moment, whatever the machine's clock does
+
+	now atomic.Int64 // unix seconds
+
+	mu      sync.Mutex
+	trusted time.Time     // guarded by mu: the machine's clock as far as it is believed
+	at      time.Duration // guarded by mu: up when trusted was the machine's clock or was moved
+	kept    int64         // guarded by mu: now as the store keeps it
+}
+
+// tolerance is by how much the machine's clock may jump and is believed at once.
+const tolerance = time.Hour
+
+// begin sets the clock to what a store has seen last: the time it kept, and that of its newest
+// change. 0 is none.
+func (c *clock) begin(kept, newest int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now.Store(kept)
+	c.kept = kept
+	c.at = c.up()
+	c.trusted = c.wall()
+	if last := max(kept, newest); last > 0 && time.Unix(last, 0).Before(c.trusted) {
+		c.trusted = time.Unix(last, 0)
+	}
+	c.follow()
+}
+
+// follow moves trusted to the machine's clock, or towards it. The caller holds mu.
+func (c *clock) follow() {
+	wall, up := c.wall(), c.up()
+	ahead := wall.Round(0).Sub(c.trusted.Round(0)) // by the clock, not by the time that went by
+	passed := up - c.at
+	switch {
+	case ahead <= 0:
+		return // at stays, so that all that goes by until the clock is right again counts
+	case ahead <= passed+tolerance:
+		c.trusted = wall
+	default:
+		c.trusted = c.trusted.Add(2 * passed)
+	}
+	c.at = up
+}
+
+// see returns the time at which things expire for a caller whose clock says now.
+func (c *clock) see(now int64) int64 {
+	e := c.now.Load()
+	if now <= e {
+		return e
+	}
+	c.mu.Lock()
+	c.follow()
+	limit := c.trusted.Unix()
+	c.mu.Unlock()
+	return max(e, min(now, limit))
+}
+
+// advance is see, and moves the clock there.
+func (c *clock) advance(now int64) int64 {
+	seen := c.see(now)
+	for {
+		e := c.now.Load()
+		if seen <= e {
+			return e
+		}
+		if c.now.CompareAndSwap(e, seen) {
+			return seen
+		}
+	}
+}
+
+// behind returns how far the clock that is believed is behind the machine's.
+func (c *clock) behind() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.follow()
+	return max(0, c.wall().Round(0).Sub(c.trusted.Round(0)))
+}
+
+// keepClock writes down the time at which things expire, before something is deleted that expired
+// by it: the log never has the one without the other.
+func (s *Store) keepClock() error {
+	now := s.clock.now.Load()
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	if now <= s.clock.kept {
+		return nil
+	}
+	if err := s.db.Set(keyClock, binary.BigEndian.AppendUint64(nil, uint64(now)), pebble.NoSync); err != nil { //nolint:gosec // not before 1970
+		return err
+	}
+	s.clock.kept = now
+	return nil
+}

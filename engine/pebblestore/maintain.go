@@ -1,0 +1,179 @@
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// Backup writes the store as it is now to a folder that must not be there yet; its parent is made. Others may go on meanwhile:
+// every change that was answered before Backup began is in it, each whole or not at all. The folder opens by itself, with the same keyring.
+//
+// Where the folder is on the disk of the store, its tables are the same files under a second name: copy it
+// elsewhere to survive the disk.
+func (s *Store) Backup(ctx context.Context, dir string) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	fs := s.opts.FS
+	if _, err := fs.Stat(dir); err == nil {
+		return &os.PathError{Op: "backup", Path: dir, Err: os.ErrExist}
+	}
+	if err := fs.MkdirAll(fs.PathDir(dir), 0o700); err != nil {
+		return err
+	}
+	if err := s.flushAll(); err != nil {
+		return err
+	}
+	partial := dir + ".partial" // a backup that was cut off must not look like one
+	if err := fs.RemoveAll(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := s.db.Checkpoint(partial, pebble.WithFlushedWAL()); err != nil {
+		return err
+	}
+	if err := fs.Rename(partial, dir); err != nil {
+		return err
+	}
+	parent, err := fs.OpenDir(fs.PathDir(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
+
+// flushAll brings all records in memory to the tables.
+func (s *Store) flushAll() error {
+	if s.flush.since.Load() == 0 {
+		return nil
+	}
+	if err := s.flush.flush(s.lastSeq.Load); err != nil {
+		s.fail(err)
+	}
+	return nil
+}
+
+// Stats is what a store holds.
+type Stats struct {
+	Subjects  map[string]int    `json:"subjects"` // records by kind
+	Events    int               `json:"events"`
+	Oldest    time.Time         `json:"oldest_event,omitzero"`
+	Newest    time.Time         `json:"newest_event,omitzero"`
+	Keys      int               `json:"idempotency_keys"`
+	Entries   int               `json:"list_entries"`
+	Policies  int               `json:"policies"`
+	Bytes     map[string]uint64 `json:"bytes"`      // on the disk, about, by table
+	DiskBytes uint64            `json:"disk_bytes"` // all files of Pebble's, what waits for compaction included
+	Dirty     int64             `json:"dirty_bytes"`
+	Unflushed int64             `json:"unflushed_changes"` // what would have to be made again after a crash
+}
+
+// statTables names the tables of Stats.
+var statTables = []struct {
+	id   byte
+	name string
+}{
+	{tableSubject, "subjects"}, {tableLog, "events"}, {tableJournal, "journal"}, {tableOnce, "idempotency_keys"},
+	{tableEntries, "list_entries"}, {tablePolicy, "policies"}, {tablePolicyNote, "policy_notes"}, {tableRollouts, "policy_changes"}, {tableRolledOut, "policies_in_force"},
+}
+
+// Stats counts what the store holds. It reads all keys, which takes about a second for a few million.
+func (s *Store) Stats(ctx context.Context) (*Stats, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	st := &Stats{
+		Subjects: map[string]int{}, Bytes: map[string]uint64{}, DiskBytes: s.db.Metrics().DiskSpaceUsage(),
+		Dirty: s.flush.dirty.Load(), Unflushed: s.flush.since.Load(),
+	}
+	if err := s.flushAll(); err != nil { // or what lies in memory alone is not counted
+		return nil, err
+	}
+	for _, table := range statTables {
+		n, err := s.db.EstimateDiskUsage([]byte{table.id}, []byte{table.id + 1})
+		if err != nil {
+			return nil, err
+		}
+		st.Bytes[table.name] = n
+		if err := s.countTable(ctx, table.id, st); err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+func (s *Store) countTable(ctx context.Context, table byte, st *Stats) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, it.Close())
+		}
+		st.count(table, it.Key())
+	}
+	return errors.Join(explainRead(it.Error()), it.Close())
+}
+
+func (st *Stats) count(table byte, key []byte) {
+	switch table {
+	case tableSubject:
+		st.Subjects[hashing.Kind(key[1]).String()]++
+	case tableLog:
+		st.Events++
+		if _, id, err := splitLogKey(key); err == nil {
+			at := id.Recorded().Truncate(time.Second)
+			if st.Oldest.IsZero() || at.Before(st.Oldest) {
+				st.Oldest = at
+			}
+			if at.After(st.Newest) {
+				st.Newest = at
+			}
+		}
+	case tableOnce:
+		st.Keys++
+	case tableEntries:
+		st.Entries++
+	case tablePolicy:
+		st.Policies++
+	}
+}
+
+// Compact rewrites the tables without what was deleted. Others may go on meanwhile, slower.
+func (s *Store) Compact(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.flushAll(); err != nil {
+		return err
+	}
+	if err := s.db.Compact(ctx, []byte{0}, []byte{0xff}, false); err != nil {
+		return fmt.Errorf("compaction: %w", err)
+	}
+	return nil
+}
+
+// Purge takes every event that was recorded before a time, in unix seconds, out of the log: timelines, outcomes and
+// backtests know them no more. What was counted stays. It reports whether there was any.
+func (s *Store) Purge(ctx context.Context, before int64) (purged bool, err error) {
+	if err := s.enter(ctx); err != nil {
+		return false, err
+	}
+	defer s.leave()
+	n, err := s.trimLog(record.Seq(max(before, 0)) * 1e6)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, s.logIsDurable()
+}

@@ -1,0 +1,257 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// TestABackupHoldsWhatWasAnswered makes backups under eight writers and opens them beside the store.
+func TestABackupHoldsWhatWasAnswered(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Keys: testKeys, Create: true, Fatal: func(err error) { panic(err) }}
+	s, err := Open(filepath.Join(dir, "store"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acknowledged atomic.Int64
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	first := make(chan struct{}, 1)
+	for range 8 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+					t.Error(err)
+					return
+				}
+				acknowledged.Add(1)
+				select {
+				case first <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for i := range 3 {
+		<-first
+		answered := acknowledged.Load()
+		backup := filepath.Join(dir, "backups", fmt.Sprint(i))
+		if err := s.Backup(t.Context(), backup); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Backup(t.Context(), backup); !errors.Is(err, os.ErrExist) {
+			t.Errorf("a second backup at the same place: %v", err)
+		}
+		copied, err := Open(backup, Options{Keys: testKeys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := copied.Verify(t.Context()); err != nil {
+			t.Error(err)
+		}
+		st, err := copied.Stats(t.Context())
+		if err != nil || int64(st.Events) < answered || st.Subjects["phone"] != 1 || st.Newest.Before(st.Oldest) {
+			t.Errorf("%d events were answered, the backup holds %+v: %v", answered, st, err)
+		}
+		if err := copied.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func changeKey(number uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendTable(nil, tableRollouts, 1), number)
+}
+
+// TestVerifyFindsDamage damages one thing at a time behind the store's back.
+func TestVerifyFindsDamage(t *testing.T) {
+	phone := signup().Subjects[hashing.Phone]
+	entry := engine.ListEntry{List: "vip", Subject: phone, Added: 1_800_000_000}
+	listKey := phone.Append(appendEntriesPrefix(nil, 1, 0))
+	for _, c := range []struct {
+		name, says string
+		damage     func(s *Store, first engine.EventID) error
+	}{
+		{"nothing", "", func(*Store, engine.EventID) error { return nil }},
+		{"a record that is none", "it is no record", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendSubjectKey(nil, hashing.Subject{Kind: hashing.IP, Key: 1, ID: [16]byte{9}}), []byte("no record, just text"), pebble.Sync)
+		}},
+		{"a record that is gone", "does not hold it", func(s *Store, _ engine.EventID) error {
+			return s.db.Delete(appendSubjectKey(nil, phone), pebble.Sync)
+		}},
+		{"a record of an account that has links", "only a phone", func(s *Store, _ engine.EventID) error {
+			var r record.Record
+			r.Link(hashing.LinkTag{1}, 5, 0)
+			return s.db.Set(appendSubjectKey(nil, hashing.Subject{Kind: hashing.Account, Key: 1, ID: [16]byte{9}}), r.Bytes(), pebble.Sync)
+		}},
+		{"an event that is none", "it is no event", func(s *Store, id engine.EventID) error {
+			return s.db.Set(appendLogKey(nil, 1, id), []byte{2, 1}, pebble.Sync)
+		}},
+		{"an entry that the list lacks", "does not name it", func(s *Store, _ engine.EventID) error { return s.db.Delete(listKey, pebble.Sync) }},
+		{"an entry that the record lacks", "does not know of it", func(s *Store, _ engine.EventID) error {
+			other := hashing.Subject{Kind: hashing.Phone, Key: 1, ID: [16]byte{8}}
+			return s.db.Set(other.Append(appendEntriesPrefix(nil, 1, 0)), appendListing(nil, entry), pebble.Sync)
+		}},
+		{"an entry of a list that there is not", "a list that there is not", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(phone.Append(appendEntriesPrefix(nil, 1, 7)), appendListing(nil, entry), pebble.Sync)
+		}},
+		{"a missing policy", "a version before it is missing", func(s *Store, _ engine.EventID) error {
+			return s.db.Delete(appendPolicyKey(nil, 1, 1), pebble.Sync)
+		}},
+		{"a note on a policy that there is not", "it is about a version that there is not", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tablePolicyNote, 1, 3), []byte("{}"), pebble.Sync)
+		}},
+		{"a note that is none", "it is no note", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tablePolicyNote, 1, 2), []byte("{"), pebble.Sync)
+		}},
+		{"a missing change", "a change before it is missing", func(s *Store, _ engine.EventID) error {
+			return s.db.Delete(changeKey(1), pebble.Sync)
+		}},
+		{"the newest change is missing", "the change that led to it is missing", func(s *Store, _ engine.EventID) error {
+			return s.db.Delete(changeKey(3), pebble.Sync)
+		}},
+		{"a change that is none", "it is no change", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(changeKey(2), []byte(`{"kind":9,"version":1}`), pebble.Sync)
+		}},
+		{"a state behind its changes", "there are changes that it does not count", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`{"live":1,"rollouts":1}`), pebble.Sync)
+		}},
+		{"a state with a version that there is not", "a version that is in force is missing", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`{"live":2,"shadows":[7],"rollouts":3}`), pebble.Sync)
+		}},
+		{"a state that is none", "it cannot be read", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`x`), pebble.Sync)
+		}},
+		{"a calibration that is none", "it is no calibration", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tableRolledOut, 1, 1), []byte(`{}`), pebble.Sync)
+		}},
+		{"a calibration of a version that there is not", "it is of a version that there is not", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tableRolledOut, 1, 9), []byte(`{"bands":[{"from":0}]}`), pebble.Sync)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), CacheBytes: 1, Fatal: func(err error) { panic(err) }})
+			first := assessAt(t, s, time.Unix(1_800_000_000, 0))
+			for _, p := range []string{"a", "b"} {
+				if _, err := s.AdoptPolicy(t.Context(), 1, []byte(p), 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(
+				s.RollOut(t.Context(), 1, &engine.Rollout{Kind: engine.ShadowBegins, Version: 1}),
+				s.Calibrate(t.Context(), 1, 1, &engine.Calibration{Bands: []engine.CalibrationBand{{To: 100, Probability: 0.5, Labels: 40}}}, nil),
+				s.PutEntries(t.Context(), 1, []engine.ListEntry{entry}, nil),
+			); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.flushAll(); err != nil {
+				t.Fatal(err)
+			}
+			s.shards[shardOf(phone)].drop(s.shards[shardOf(phone)].index[phone]) // what is in memory hides the tables
+			if err := c.damage(s, first); err != nil {
+				t.Fatal(err)
+			}
+			v, err := s.Verify(t.Context())
+			if c.says == "" {
+				if err != nil || v.Records != 6 || v.Events != 1 || v.Entries != 1 || v.Policies != 2 || v.Changes != 3 {
+					t.Errorf("%+v: %v", v, err)
+				}
+			} else if !errors.Is(err, engine.ErrCorrupt) || !strings.Contains(strings.Join(v.Damaged, "\n"), c.says) {
+				t.Errorf("%+v: %v", v, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestVerifyFindsAFlippedBit flips one bit in every hundredth byte of a table, one after the other.
+func TestVerifyFindsAFlippedBit(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, Options{Keys: testKeys, Create: true, Fatal: func(err error) { panic(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	for range 50 {
+		assessAt(t, s, time.Now())
+	}
+	if err := errors.Join(s.flushAll(), s.db.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Verify(t.Context()); err != nil || v.Files == 0 {
+		t.Fatalf("%+v: %v", v, err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(err)
+	}
+	for _, path := range tables {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; at < len(whole); at += 100 {
+			broken := append([]byte(nil), whole...)
+			broken[at] ^= 1 << (at / 100 % 8)
+			if err := os.WriteFile(path, broken, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if s.checkFile(filepath.Base(path)) == nil {
+				t.Errorf("byte %d of %d of %s", at, len(whole), filepath.Base(path))
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPurgeTakesEventsAndNoCounts(t *testing.T) {
+	m := newMachine()
+	s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }})
+	old := assessAt(t, s, m.Now())
+	m.pass(time.Minute)
+	recent := assessAt(t, s, m.Now())
+	for _, want := range []bool{true, false} {
+		if purge, err := s.Purge(t.Context(), m.Now().Unix()); err != nil || purge != want {
+			t.Errorf("purge: %v, %v", purge, err)
+		}
+	}
+	if _, err := s.Entry(t.Context(), 1, old); !errors.Is(err, engine.ErrUnknownEvent) {
+		t.Errorf("the old event: %v", err)
+	}
+	if _, err := s.Entry(t.Context(), 1, recent); err != nil {
+		t.Errorf("the recent event: %v", err)
+	}
+	if err := s.Compact(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if counted, logged := recovered(t, s.opts.FS); counted != 2 || logged != 1 {
+		t.Errorf("%d are counted, %d are logged", counted, logged)
+	}
+}

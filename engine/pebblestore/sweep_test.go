@@ -1,0 +1,262 @@
+package pebblestore
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// machine is a clock that shows what it is told.
+type machine struct {
+	mu   sync.Mutex
+	wall time.Time
+	up   time.Duration
+}
+
+func newMachine() *machine { return &machine{wall: time.Unix(1_800_000_000, 0)} }
+
+func (m *machine) Now() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wall
+}
+
+func (m *machine) Up() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.up
+}
+
+func (m *machine) pass(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wall, m.up = m.wall.Add(d), m.up+d
+}
+
+func (m *machine) jump(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wall = m.wall.Add(d)
+}
+
+// TestTheClockIsBelievedOnlySoFar holds by how much the time at which things expire follows a clock.
+func TestTheClockIsBelievedOnlySoFar(t *testing.T) {
+	const day = 24 * time.Hour
+	m := newMachine()
+	c := &clock{wall: m.Now, up: m.Up}
+	began := m.Now()
+	c.begin(0, 0)
+	check := func(what string, want time.Duration) {
+		t.Helper()
+		if got := time.Unix(c.advance(m.Now().Unix()), 0).Sub(began); got != want {
+			t.Errorf("%s: %v went by, want %v", what, got, want)
+		}
+	}
+	check("at first", 0)
+	m.pass(40 * day)
+	check("however long nobody asked", 40*day)
+	m.jump(-time.Hour)
+	check("an hour back", 40*day)
+	m.pass(2 * time.Hour)
+	check("two hours later", 40*day+time.Hour)
+	m.jump(time.Hour)
+	check("and an hour ahead again", 40*day+2*time.Hour)
+	m.jump(10 * 365 * day)
+	check("ten years ahead", 40*day+2*time.Hour)
+	m.pass(day)
+	check("a day later", 42*day+2*time.Hour)
+	if behind := c.behind(); behind != (10*365-1)*day {
+		t.Errorf("it is %v behind", behind)
+	}
+	m.jump(-10 * 365 * day)
+	check("the right time again, which is earlier", 42*day+2*time.Hour)
+	m.pass(day)
+	check("the right time has come", 42*day+2*time.Hour)
+	m.jump(-10 * 365 * day)
+	m.pass(5 * day)
+	m.jump(10 * 365 * day)
+	check("after five days ten years back", 47*day+2*time.Hour)
+}
+
+// TestAStoppedServerWaitsBeforeItExpires opens a store long after it was closed: the clock may be wrong, so nothing
+// is given up at once.
+func TestAStoppedServerWaitsBeforeItExpires(t *testing.T) {
+	m := newMachine()
+	o := Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }}
+	s := mustOpen(t, o)
+	first := assessAt(t, s, m.Now())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.jump(365 * 24 * time.Hour)
+	s = mustOpen(t, o)
+	sweepAll(t, s, m)
+	if _, err := s.Entry(t.Context(), 1, first); err != nil {
+		t.Errorf("at once: %v", err)
+	}
+	m.pass(45 * 24 * time.Hour)
+	sweepAll(t, s, m)
+	if _, err := s.Entry(t.Context(), 1, first); err == nil {
+		t.Error("ninety days are over at twice the speed, and the event is there")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNumbersIncreaseWhateverTheClockDoes sets the clock back and ahead within a run and across runs.
+func TestNumbersIncreaseWhateverTheClockDoes(t *testing.T) {
+	m := newMachine()
+	o := Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }}
+	last := record.Seq(0)
+	for _, d := range []time.Duration{0, -time.Hour, time.Hour, 10 * 365 * 24 * time.Hour, -20 * 365 * 24 * time.Hour, time.Second} {
+		m.jump(d)
+		s := mustOpen(t, o)
+		for _, d := range []time.Duration{0, -time.Minute, time.Minute} {
+			m.jump(d)
+			id := assessAt(t, s, m.Now())
+			if id.Seq() <= last {
+				t.Fatalf("jump of %v: %d follows %d", d, id.Seq(), last)
+			}
+			if last = id.Seq(); last < record.Seq(m.Now().UnixMicro()) {
+				t.Errorf("the number is behind the clock")
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func assessAt(t *testing.T, s *Store, now time.Time) engine.EventID {
+	t.Helper()
+	ev, d := signup(), new(engine.Decision)
+	ev.Time, ev.Now = now.Unix(), now.Unix()
+	if err := s.Assess(t.Context(), ev, d, func(*engine.Observation, *engine.Decision) {}); err != nil {
+		t.Fatal(err)
+	}
+	return d.ID
+}
+
+func sweepAll(t *testing.T, s *Store, m *machine) (all engine.Swept) {
+	t.Helper()
+	for rounds := 0; rounds < 2; {
+		swept, err := s.Sweep(t.Context(), m.Now().Unix())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all.Add(swept); swept.Done {
+			rounds++
+		}
+	}
+	return all
+}
+
+// TestALogThatIsTooLargeLosesItsOldestHours fills the log hour by hour.
+func TestALogThatIsTooLargeLosesItsOldestHours(t *testing.T) {
+	const bound = 1 << 20
+	m := newMachine()
+	o := Options{
+		Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) },
+		Retention: engine.Retention{LogBytes: bound},
+	}
+	s := mustOpen(t, o)
+	var oldest engine.EventID
+	values := make([]float64, 500)
+	for i := range values {
+		values[i] = 1 / float64(i+3) // nine bytes each, and hard to compress
+	}
+	for range 8 {
+		for i := range 300 {
+			ev, d := signup(), new(engine.Decision)
+			ev.Time, ev.Now = m.Now().Unix(), m.Now().Unix()
+			err := s.Assess(t.Context(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
+				values[0] = float64(d.ID.Draw())
+				d.Values = values
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 && !oldest.Given() {
+				oldest = d.ID
+			}
+		}
+		m.pass(time.Hour)
+	}
+	if err := s.flush.flush(s.lastSeq.Load); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Flush(); err != nil { // what lies in memory does not count
+		t.Fatal(err)
+	}
+	if before, _, err := s.logSize(); err != nil || before < bound {
+		t.Fatalf("the log has %d bytes: %v", before, err)
+	}
+	swept := sweepAll(t, s, m)
+	for range 10 {
+		swept.Add(sweepAll(t, s, m))
+	}
+	state := s.LogState()
+	if swept.Ranges == 0 || state.Bytes > bound || state.Bytes < bound/8 {
+		t.Errorf("%d ranges were given up, %d bytes are left", swept.Ranges, state.Bytes)
+	}
+	if _, err := s.Entry(t.Context(), 1, oldest); err == nil {
+		t.Error("the oldest event is there")
+	}
+	looking := signup()
+	looking.Kind, looking.Time, looking.Now = 0, m.Now().Unix(), m.Now().Unix()
+	if o, err := s.Observe(t.Context(), looking); err != nil || o.Records[hashing.Phone].Total(scoring.Signup) != 8*300 {
+		t.Errorf("counts: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAKeyUsedAnewIsNotSwept uses expired idempotency keys again while they are swept.
+func TestAKeyUsedAnewIsNotSwept(t *testing.T) {
+	const keys = 200
+	m := newMachine()
+	o := Options{Keys: testKeys, Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }}
+	s, err := OpenMemory(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := func(k int) {
+		ev := signup()
+		ev.Subjects = hashing.Subjects{}
+		ev.Time, ev.Now = m.Now().Unix(), m.Now().Unix()
+		ev.Once = &engine.Once{Key: hashing.Digest{byte(k), 1}, Expires: ev.Now + engine.OnceFor, Render: func() []byte { return nil }}
+		if err := s.Assess(t.Context(), ev, new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+			t.Error(err)
+		}
+	}
+	for round := range 20 {
+		for k := range keys {
+			use(k)
+		}
+		m.pass(25 * time.Hour)
+		var wg sync.WaitGroup
+		wg.Go(func() { sweepAll(t, s, m) })
+		for k := range keys {
+			use(k)
+		}
+		wg.Wait()
+		for k := range keys {
+			if r, err := s.Recall(t.Context(), 1, hashing.Digest{byte(k), 1}, m.Now().Unix()); err != nil || r == nil {
+				t.Fatalf("round %d: key %d is gone: %v", round, k, err)
+			}
+		}
+		m.pass(25 * time.Hour)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,22 @@
+package record
+
+// Idle reports whether the subject is as good as one never seen: nothing happened to it in
+// (now-seconds, now] nor later, no account is linked to it, and no list that it is on is in force. A subject to
+// which nothing ever happened is not idle: there is nothing to forget.
+//
+// Stores show an idle subject as forgotten whether its bytes are still there or not, so that the moment at which
+// they are swept shows in no answer.
+func (r *Record) Idle(now Time, seconds uint32) bool {
+	last := r.time(atLast)
+	return last != 0 && int64(last)+int64(seconds) <= int64(now) && r.Links() == 0 && !r.listed(now)
+}
+
+// listed reports whether the subject is on a list in force.
+func (r *Record) listed(now Time) (is bool) {
+	r.Lists(now, func(uint16) { is = true })
+	return is
+}
+
+// Forget makes an idle record that of a subject never seen. The lists stay, in force or not: whoever sweeps
+// their entries takes them off. So does the generation, or an outcome of an earlier one would count again.
+func (r *Record) Forget() { r.clear() }
