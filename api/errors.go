@@ -84,6 +84,7 @@ var (
 	ErrNoRoute           = problem("no-route")           // there is no such call
 	ErrMethod            = problem("method")             // the call has another method
 	ErrStoreFull         = problem("store-full")         // the disk is nearly full; only reads are answered
+	ErrOverloaded        = problem("overloaded")         // too many changes are under way; try again
 	ErrStore             = problem("store")              // the server cannot read or write at the moment
 	ErrNoKey             = problem("no-key")             // the server asks for a key: see Client.Key
 	ErrWrongKey          = problem("wrong-key")          // the key lets nobody in

@@ -79,7 +79,7 @@ var errLine = errors.New("not a line of this log")
 // parse reads one line with its end.
 func parse(b []byte) (l line, signed string, mac hashing.Digest, err error) {
 	at := bytes.LastIndex(b, []byte(macMark))
-	if at < 0 || !bytes.HasSuffix(b, []byte("\"}\n")) {
+	if at < 0 || len(b)-3 < at+len(macMark) || !bytes.HasSuffix(b, []byte("\"}\n")) {
 		return l, "", mac, errLine
 	}
 	signed = string(b[:at])

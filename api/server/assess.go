@@ -88,7 +88,7 @@ func (s *Server) assessOnce(j *job, id, key, route string, raw []byte, in assess
 		return answer, replayed, err
 	}
 	r := explain(err)
-	if r != refuseStore && r != refuseInternal {
+	if r != refuseStore && r != refuseFull && r != refuseInternal {
 		return nil, false, err
 	}
 	s.noteFailure(id, r)

@@ -128,7 +128,7 @@ func (s *Server) onePolicy(c *gin.Context) (*api.PolicyVersion, error) {
 	out := wirePolicy(v, state)
 	out.Source = string(v.Source)
 	if p, err := scoring.Compile(v.Source); err == nil { // one of an older program may not compile any more
-		out.Changes = s.changes(p)
+		out.Changes = s.differs(p)
 	}
 	calibration, err := s.cfg.Engine.Calibration(ctx, n)
 	if err != nil {
@@ -138,8 +138,8 @@ func (s *Server) onePolicy(c *gin.Context) (*api.PolicyVersion, error) {
 	return &out, nil
 }
 
-// changes says what becomes different when a policy replaces the live one.
-func (s *Server) changes(p *scoring.Policy) []string {
+// differs says what becomes different when a policy replaces the live one.
+func (s *Server) differs(p *scoring.Policy) []string {
 	live, _ := s.cfg.Engine.Live()
 	return append([]string{}, scoring.Diff(live, p)...)
 }
@@ -173,7 +173,7 @@ func (s *Server) readCheck(_ *job, req *api.PolicyRequest) (in draft, err error)
 
 func (s *Server) checkPolicy(_ *job, in draft) (any, error) {
 	digest := in.policy.Digest()
-	answer := api.PolicyCheck{Name: in.policy.Name(), Digest: hex.EncodeToString(digest[:]), Signals: []string{}, Changes: s.changes(in.policy)}
+	answer := api.PolicyCheck{Name: in.policy.Name(), Digest: hex.EncodeToString(digest[:]), Signals: []string{}, Changes: s.differs(in.policy)}
 	for _, i := range in.policy.SignalOrder() {
 		answer.Signals = append(answer.Signals, in.policy.Signals()[i].Name)
 	}

@@ -41,6 +41,7 @@ var (
 	refuseRoute       = &refusal{status: http.StatusNotFound, code: "no-route", title: "There is no such call"}
 	refuseMethod      = &refusal{status: http.StatusMethodNotAllowed, code: "method", title: "This call has another method"}
 	refuseInternal    = &refusal{status: http.StatusInternalServerError, code: "internal", title: "Something went wrong here"}
+	refuseBusy        = &refusal{status: http.StatusServiceUnavailable, code: "overloaded", title: "Too many requests are under way", retry: "1"}
 	refuseFull        = &refusal{status: http.StatusServiceUnavailable, code: "store-full", title: "The disk is nearly full: nothing is counted until there is room", retry: "10"}
 	refuseNoKey       = &refusal{status: http.StatusUnauthorized, code: "no-key", title: "Show a key: Authorization: Bearer rf_..."}
 	refuseWrongKey    = &refusal{status: http.StatusUnauthorized, code: "wrong-key", title: "The key lets nobody in: it was mistyped, or revoked, or is of another server"}

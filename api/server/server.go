@@ -77,6 +77,10 @@ type Config struct {
 	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
 	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
 
+	// MaxChanges is how many requests that change something are worked on at a time; those beyond are refused with
+	// 503 and Retry-After. A batch bounds itself. Default DefaultMaxChanges.
+	MaxChanges int
+
 	// Unready returns why no events should be sent here, "" when they should. It may be nil.
 	Unready func() string
 
@@ -94,6 +98,7 @@ type Server struct {
 	handler  http.Handler
 	draining atomic.Bool
 	underWay atomic.Int64 // requests that are being answered
+	changes  atomic.Int64 // those of them that may change something, batches apart
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
@@ -122,6 +127,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Domain == "" {
 		cfg.Domain = hashing.DefaultDomain
+	}
+	if cfg.MaxChanges <= 0 {
+		cfg.MaxChanges = DefaultMaxChanges
 	}
 	s := &Server{
 		cfg:           cfg,
@@ -225,7 +233,7 @@ func (s *Server) router(metrics http.Handler) http.Handler {
 	g := gin.New()
 	g.HandleMethodNotAllowed = true
 	_ = g.SetTrustedProxies(nil) // trusts nobody; cannot fail
-	g.Use(s.observe)
+	g.Use(s.observe, s.bound)
 	for _, r := range s.routes() {
 		g.Handle(r.method, r.path, s.guard(r), r.handle)
 	}
@@ -252,6 +260,15 @@ func (s *Server) ready(c *gin.Context) {
 	c.String(http.StatusOK, "ready\n")
 }
 
+// protective are headers that every answer has. Their values are shared, so nobody may change them.
+var protective = map[string][]string{
+	"X-Content-Type-Options":       {"nosniff"},
+	"Cache-Control":                {"no-store"},
+	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Referrer-Policy":              {"no-referrer"},
+}
+
 // observe gives every request an id, logs and counts it by its route, and
 // answers for a handler that panics.
 func (s *Server) observe(c *gin.Context) {
@@ -272,8 +289,10 @@ func (s *Server) observe(c *gin.Context) {
 		status := c.Writer.Status()
 		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
 		s.seconds.WithLabelValues(path).Observe(took.Seconds())
-		s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
-			"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+		if s.cfg.Log.Enabled(c.Request.Context(), slog.LevelInfo) {
+			s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
+				"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+		}
 		end(status)
 	}()
 	c.Next()
@@ -300,11 +319,10 @@ func (s *Server) trace(c *gin.Context, route string) (end func(status int)) {
 
 // protect keeps answers out of caches and of other sites' pages, whatever a browser takes them for.
 func (s *Server) protect(c *gin.Context) {
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Cache-Control", "no-store")
-	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	c.Header("Cross-Origin-Resource-Policy", "same-origin")
-	c.Header("Referrer-Policy", "no-referrer")
+	h := c.Writer.Header()
+	for name, value := range protective {
+		h[name] = value
+	}
 	if s.cfg.TLS != nil {
 		c.Header("Strict-Transport-Security", "max-age=31536000")
 	}
@@ -361,7 +379,7 @@ func body(c *gin.Context) ([]byte, error) {
 	if p := c.FullPath(); strings.HasPrefix(p, "/v1/policies") || strings.HasPrefix(p, "/v1/backtests") {
 		most = maxPolicyBody
 	}
-	b, err := io.ReadAll(io.LimitReader(c.Request.Body, most+1))
+	b, err := readAll(c.Request, most)
 	if err != nil {
 		return nil, unread(err)
 	}
@@ -371,7 +389,21 @@ func body(c *gin.Context) ([]byte, error) {
 		}
 		return nil, refuseTooLarge
 	}
-	return b, nil
+	return b, admitted(c)
+}
+
+// readAll reads a body up to its bound and one byte beyond. Nearly every request says how long it is, and is read into
+// as much memory as that.
+func readAll(r *http.Request, most int64) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= most {
+		b := make([]byte, n)
+		_, err := io.ReadFull(r.Body, b)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return b, err
+	}
+	return io.ReadAll(io.LimitReader(r.Body, most+1))
 }
 
 // Serve answers on a listener until ctx ends. Then it turns unready, takes no

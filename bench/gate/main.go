@@ -1,16 +1,20 @@
-// Command gate compares allocations of benchmarks with a baseline. It reads the
-// output of go test -bench -benchmem from standard input, and the baseline, which is
-// such an output too, from the file that it is given. With -update it writes the file instead.
+// Command gate compares benchmarks with what they were.
 //
-// Up to ten allocations per operation may not grow at all. More than that may by one in
-// fifty, rounded up, and bytes by a tenth and 64: growth of shared memory, and pools
-// that the collector empties, fall now in one run, now in another. Times are not compared: machines
-// differ.
+// As it is, it reads the output of go test -bench -benchmem from standard input and compares allocations with those of
+// the file that it is given, which is such an output too. Up to ten allocations per operation may not grow at all.
+// More than that may by one in fifty, rounded up, and bytes by a tenth and 64: growth of shared memory, and pools
+// that the collector empties, fall now in one run, now in another.
+//
+// With -ratios, it runs every step of the path of an event and its floor, in turns, and compares how many times the
+// floor each step takes with those of the file. Times themselves are only printed: machines differ.
+//
+// With -update it writes the file instead. With -table it prints steps and floors of the output that it reads.
 package main
 
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -26,11 +30,31 @@ var line = regexp.MustCompile(`^(Benchmark\S*?)(?:-\d+)?\s.*?(\d+) B/op\s+(\d+) 
 
 func main() {
 	update := flag.Bool("update", false, "write the baseline")
+	ratios := flag.Bool("ratios", false, "compare ratios")
+	printTable := flag.Bool("table", false, "print steps and floors")
 	flag.Parse()
-	if err := run(os.Stdin, os.Stdout, flag.Arg(0), *update); err != nil {
+	var err error
+	switch {
+	case *ratios:
+		err = checkRatios(context.Background(), os.Stdout, flag.Arg(0), *update)
+	case *printTable:
+		err = echo(os.Stdin, os.Stdout)
+	default:
+		err = run(os.Stdin, os.Stdout, flag.Arg(0), *update)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gate:", err)
 		os.Exit(1)
 	}
+}
+
+// echo passes an output on, and prints the table behind it.
+func echo(in io.Reader, out io.Writer) error {
+	text, err := io.ReadAll(io.TeeReader(in, out))
+	if err != nil {
+		return err
+	}
+	return table(out, text)
 }
 
 func run(in io.Reader, out io.Writer, path string, update bool) error {
@@ -49,11 +73,15 @@ func run(in io.Reader, out io.Writer, path string, update bool) error {
 	return compare(out, read(base), measured)
 }
 
-// read finds the benchmarks in an output. Of one that ran more than once the least counts.
+// read finds the benchmarks in an output, by package and name. Of one that ran more than once the least counts.
 func read(text []byte) map[string]cost {
 	costs := map[string]cost{}
 	s := bufio.NewScanner(bytes.NewReader(text))
+	pkg := ""
 	for s.Scan() {
+		if m := pkgLine.FindStringSubmatch(s.Text()); m != nil {
+			pkg = m[1] + "."
+		}
 		m := line.FindStringSubmatch(s.Text())
 		if m == nil {
 			continue
@@ -61,10 +89,11 @@ func read(text []byte) map[string]cost {
 		var c cost
 		c.bytes, _ = strconv.Atoi(m[2])  // digits, as the pattern has it
 		c.allocs, _ = strconv.Atoi(m[3]) // the same
-		if old, ok := costs[m[1]]; ok {
+		name := pkg + m[1]
+		if old, ok := costs[name]; ok {
 			c = cost{min(c.bytes, old.bytes), min(c.allocs, old.allocs)}
 		}
-		costs[m[1]] = c
+		costs[name] = c
 	}
 	return costs
 }

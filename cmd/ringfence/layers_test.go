@@ -21,6 +21,8 @@ var layers = map[string]int{
 	"bench":                 5,
 	"bench/gate":            5,
 	"bench/faults":          5,
+	"bench/load":            4,
+	"bench/scale":           5,
 }
 
 // owners gives every dependency the one package that may import it.

@@ -29,6 +29,7 @@ type serveFlags struct {
 	onError  string
 	quiet    bool
 	otlp     string
+	changes  int64
 }
 
 func newServe() *cobra.Command {
@@ -49,6 +50,7 @@ func newServe() *cobra.Command {
 	spanSetting(fl, &f.retain.Log, "keep_events")
 	sizeSetting(fl, &f.retain.LogBytes, "log_bytes")
 	sizeSetting(fl, &f.reserve, "disk_reserve")
+	sizeSetting(fl, &f.changes, "max_in_flight")
 	switchSetting(fl, &f.quiet, "quiet")
 	textSetting(fl, &f.otlp, "otlp_endpoint")
 	return cmd
@@ -109,7 +111,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	sweep := &sweeper{store: store, log: log}
 	cfg := server.Config{
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
-		Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
+		MaxChanges: int(f.changes), Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
 		Keys: keys, Domain: hashing.DefaultDomain, Audit: trail, TLS: secure,
 	}
 	if f.otlp != "" {

@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -25,8 +27,8 @@ type recovery struct {
 	s       *Store
 	sources []source
 	changes []change
-	touches []touch
-	reached uint64 // number of the last change that was collected
+	touches [][]touch // by part of the shards: each part is applied by a goroutine of its own
+	reached uint64    // number of the last change that was collected
 }
 
 // change is an event or an effect to make again.
@@ -51,7 +53,7 @@ type source struct {
 
 // recover brings the records in memory to what the log says.
 func (s *Store) recover(watermark uint64) (err error) {
-	r := &recovery{s: s}
+	r := &recovery{s: s, touches: make([][]touch, runtime.GOMAXPROCS(0))}
 	defer func() {
 		for _, src := range r.sources {
 			err = errors.Join(err, src.it.Close())
@@ -147,7 +149,10 @@ func readEffect(key, value []byte, c *change) error {
 
 // collect reads the next changes, and reports whether there are more behind them.
 func (r *recovery) collect() (more bool, err error) {
-	r.changes, r.touches = r.changes[:0], r.touches[:0]
+	r.changes = r.changes[:0]
+	for i := range r.touches {
+		r.touches[i] = r.touches[i][:0]
+	}
 	for len(r.changes) < r.s.opts.recoverAtOnce && len(r.sources) > 0 {
 		next := 0
 		for i := range r.sources {
@@ -178,7 +183,8 @@ func (r *recovery) take(i int) error {
 	}
 	for _, s := range subjects {
 		if s.Given() {
-			r.touches = append(r.touches, touch{subject: s, change: int32(len(r.changes) - 1)}) //nolint:gosec // at most recoverAtOnce
+			part := shardOf(s) * len(r.touches) / shardCount
+			r.touches[part] = append(r.touches[part], touch{subject: s, change: int32(len(r.changes) - 1)}) //nolint:gosec // at most recoverAtOnce
 		}
 	}
 	if src.it.Next() {
@@ -191,9 +197,22 @@ func (r *recovery) take(i int) error {
 	return err
 }
 
-// apply makes the changes that were collected.
+// apply makes the changes that were collected. Parts have no shard in common, and nobody else is there yet, so
+// nothing is locked.
 func (r *recovery) apply() error {
-	slices.SortFunc(r.touches, func(a, b touch) int {
+	failed := make([]error, len(r.touches))
+	var parts sync.WaitGroup
+	for i, touches := range r.touches {
+		parts.Go(func() { failed[i] = r.applyPart(touches) })
+	}
+	parts.Wait()
+	r.s.flush.since.Add(int64(len(r.changes)))
+	return errors.Join(failed...)
+}
+
+// applyPart makes the changes that touch some of the subjects.
+func (r *recovery) applyPart(touches []touch) error {
+	slices.SortFunc(touches, func(a, b touch) int {
 		return cmp.Or(compareSubjects(a.subject, b.subject), cmp.Compare(a.change, b.change))
 	})
 	it, err := r.s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableSubject}, UpperBound: []byte{tableSubject + 1}})
@@ -201,7 +220,7 @@ func (r *recovery) apply() error {
 		return err
 	}
 	var rec record.Record
-	for rest := r.touches; len(rest) > 0; {
+	for rest := touches; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].subject == rest[0].subject {
 			n++
@@ -211,7 +230,6 @@ func (r *recovery) apply() error {
 		}
 		rest = rest[n:]
 	}
-	r.s.flush.since.Add(int64(len(r.changes)))
 	return errors.Join(it.Error(), it.Close())
 }
 

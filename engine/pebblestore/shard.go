@@ -22,7 +22,7 @@ type shard struct {
 	mu sync.Mutex
 
 	// Guarded by mu.
-	index  map[hashing.Subject]uint32 // of slots
+	index  index
 	slots  []slot
 	free   []uint32 // slots not in use
 	dirty  []uint32 // slots whose record the tables do not have, in the order in which they changed
@@ -54,7 +54,7 @@ func (sl *slot) cost() int64 { return int64(sl.cell.room()) + slotCost }
 // get returns the record of a subject if it is in memory, empty when there is none at all.
 // The bytes are the shard's, until the next put.
 func (sh *shard) get(s hashing.Subject) (b []byte, known bool) {
-	i, known := sh.index[s]
+	i, known := sh.index.find(sh.slots, &s)
 	if !known {
 		return nil, false
 	}
@@ -66,7 +66,7 @@ func (sh *shard) get(s hashing.Subject) (b []byte, known bool) {
 // put keeps a record, which it copies. One that the tables do not have is dirty, and
 // stays until they do. It returns how many more bytes are dirty now.
 func (sh *shard) put(s hashing.Subject, b []byte, dirty bool) int64 {
-	i, known := sh.index[s]
+	i, known := sh.index.find(sh.slots, &s)
 	if known {
 		sl := &sh.slots[i]
 		sh.held -= sl.cost()
@@ -74,10 +74,7 @@ func (sh *shard) put(s hashing.Subject, b []byte, dirty bool) int64 {
 	} else {
 		i = sh.newSlot()
 		sh.slots[i] = slot{subject: s, cell: sh.cells.put(b), taken: true}
-		if sh.index == nil {
-			sh.index = make(map[hashing.Subject]uint32)
-		}
-		sh.index[s] = i
+		sh.index.add(&s, i)
 	}
 	sl := &sh.slots[i]
 	sl.recent = true
@@ -104,9 +101,9 @@ func (sh *shard) spare() int64 { return sh.cells.spare + int64(len(sh.free))*slo
 
 // tighten gives spare memory back: it moves every record to a new place.
 func (sh *shard) tighten() {
-	slots, from, n := sh.slots, sh.cells, len(sh.index)
+	slots, from, n := sh.slots, sh.cells, sh.index.n
 	sh.slots, sh.free, sh.cells, sh.hand = make([]slot, 0, n), nil, cells{}, 0
-	sh.index = make(map[hashing.Subject]uint32, n)
+	sh.index = index{}
 	moved := make([]uint32, len(slots))
 	for i, sl := range slots {
 		if !sl.taken {
@@ -114,7 +111,7 @@ func (sh *shard) tighten() {
 		}
 		sl.cell = sh.cells.put(from.bytes(sl.cell))
 		moved[i] = uint32(len(sh.slots)) //nolint:gosec // as many as there were
-		sh.index[sl.subject] = moved[i]
+		sh.index.add(&sl.subject, moved[i])
 		sh.slots = append(sh.slots, sl)
 	}
 	for n, i := range sh.dirty {
@@ -182,7 +179,7 @@ func (sh *shard) drop(i uint32) {
 	sl := &sh.slots[i]
 	sh.held -= sl.cost()
 	sh.cells.release(sl.cell)
-	delete(sh.index, sl.subject)
+	sh.index.remove(&sl.subject, i)
 	*sl = slot{}
 	sh.free = append(sh.free, i)
 }

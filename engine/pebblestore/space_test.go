@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,6 +71,18 @@ func TestNothingIsChangedBelowTheReserve(t *testing.T) {
 	}
 }
 
+// quiet returns when the store writes nothing by itself any longer: a flush that met the last byte while a test fills the
+// disk would give the ballast away, and the test would fill that as well.
+func quiet(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for m := s.db.Metrics(); m.Compact.NumInProgress > 0 || m.Flush.NumInProgress > 0; m = s.db.Metrics() {
+		runtime.Gosched()
+	}
+}
+
 // TestAFullDisk fills a small disk to the last byte between two looks: the ballast lets what is under way
 // succeed, and changes are refused from then on, until there is room; and a store opens on a full disk.
 func TestAFullDisk(t *testing.T) {
@@ -104,6 +117,7 @@ func TestAFullDisk(t *testing.T) {
 		if s.space.look(); s.Full() {
 			t.Fatal("there is room")
 		}
+		quiet(t, s)
 		fill(t, filepath.Join(dir, "filler"))
 		before := acknowledged.Load()
 		if write(); !s.Full() || acknowledged.Load() == before {
@@ -133,8 +147,11 @@ func TestAFullDisk(t *testing.T) {
 	}
 	looking := signup()
 	looking.Kind = 0
-	if seen, err := s.Observe(t.Context(), looking); err != nil || int64(seen.Records[1].Total(1)) != acknowledged.Load() || !s.Full() {
-		t.Errorf("%d events were acknowledged: full %v, %v", acknowledged.Load(), s.Full(), err)
+	if seen, err := s.Observe(t.Context(), looking); err != nil || int64(seen.Records[1].Total(1)) != acknowledged.Load() {
+		t.Errorf("%d events were acknowledged: %v", acknowledged.Load(), err)
+	}
+	if !s.Full() && s.FreeBytes() < uint64(o.Reserve) { // an Open that deletes old files may make room
+		t.Errorf("changes are taken with %d bytes free", s.FreeBytes())
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -64,6 +64,12 @@ type Options struct {
 	// Default: none.
 	Ballast int64
 
+	// BlockCacheBytes bounds the blocks of tables kept in memory, and MemTableBytes each of up to four tables
+	// of recent log entries. Default: 1/32 of the memory that the process may have, from 16 MiB to
+	// 1 GiB, and 1/128, from 8 to 64 MiB.
+	BlockCacheBytes int64
+	MemTableBytes   int64
+
 	// FS is the file system. Default: the machine's.
 	FS vfs.FS
 
@@ -96,24 +102,8 @@ const (
 	DefaultMaxUnflushed = 1_000_000
 )
 
-// blockCacheBytes is how much memory Pebble gets for the blocks of its tables.
-const blockCacheBytes = 128 << 20
-
-// Recent writes, which are those to the log: up to memTables of memTableBytes wait to be
-// sorted into tables.
-const (
-	memTables     = 4
-	memTableBytes = 64 << 20
-)
-
-// syncInterval is the least time from one sync of the log to the next while at least
-// crowd callers wait for one: whoever comes in between shares it. Over HTTP from 64
-// connections two cores gave half as many answers again with it. A few callers are
-// better off without, since nobody comes in between.
-const (
-	syncInterval = 500 * time.Microsecond
-	crowd        = 8
-)
+// memTables is how many tables of recent writes, which are those to the log, may wait to be sorted into the store.
+const memTables = 4
 
 // Store is an engine.Store on Pebble. It is safe for concurrent use.
 type Store struct {
@@ -128,12 +118,13 @@ type Store struct {
 	guard         *guard
 
 	shards    [shardCount]shard
+	guesses   [hashing.Kinds]guess // of records that are not in memory
 	flush     *flusher
 	txs       sync.Pool // of *tx
 	lastSeq   atomic.Uint64
 	late      atomic.Uint64
 	stalls    atomic.Uint64 // writers that had to wait for a flush
-	waiting   atomic.Int64  // callers that wait for a sync
+	waits     waits         // for syncs
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
 	watermark atomic.Uint64 // as it is on the disk, or was before the flush under way
 
@@ -212,6 +203,13 @@ func (o Options) withDefaults() Options {
 		opened := time.Now()
 		o.up = func() time.Duration { return time.Since(opened) }
 	}
+	blockCache, memTable := sizesFor(machineMemory())
+	if o.BlockCacheBytes == 0 {
+		o.BlockCacheBytes = blockCache
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = memTable
+	}
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
@@ -246,9 +244,7 @@ func (s *Store) openDB(dir string) error {
 	if err = errors.Join(s.guard.check(), checkLogs(s.fs, dir)); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
-	// Pebble takes the memory of memtables out of the cache: without room for
-	// them, no block would ever stay.
-	cache := pebble.NewCache(blockCacheBytes + memTables*memTableBytes)
+	cache := pebble.NewCache(s.cacheSize())
 	defer cache.Unref()
 	o := s.pebbleOptions(cache)
 	if s.db, err = pebble.Open(dir, o); err != nil {
@@ -260,14 +256,11 @@ func (s *Store) openDB(dir string) error {
 	return nil
 }
 
-func (s *Store) closeDB() error { return errors.Join(s.db.Close(), s.lock.Close()) }
+// cacheSize is how large Pebble's cache has to be. Pebble takes the memory of memtables out
+// of it: without room for them, no block would ever stay.
+func (s *Store) cacheSize() int64 { return s.opts.BlockCacheBytes + memTables*s.opts.MemTableBytes }
 
-func (s *Store) syncInterval() time.Duration {
-	if s.waiting.Load() < crowd {
-		return 0
-	}
-	return syncInterval
-}
+func (s *Store) closeDB() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
 // lockFolder takes the folder for this process, and makes it first where the
 // options say so.
@@ -308,12 +301,12 @@ func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		Lock:                        s.lock,
 		ErrorIfNotExists:            !s.opts.Create,
 		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                memTableBytes,
+		MemTableSize:                uint64(s.opts.MemTableBytes), //nolint:gosec // positive
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-		WALMinSyncInterval:          s.syncInterval,
+		WALMinSyncInterval:          s.waits.rest,
 		Logger:                      pebbleLog{s},
 		EventListener:               (&background{s: s}).listener(),
 		DisableWAL:                  s.opts.volatile,

@@ -110,20 +110,20 @@ func (t *tx) load(s hashing.Subject, r *record.Record) error {
 		return nil
 	}
 	t.key = appendSubjectKey(t.key[:0], s)
-	b, closer, err := t.s.db.Get(t.key)
-	if err == pebble.ErrNotFound { //nolint:errorlint // documented to be returned as it is
+	b, done, err := t.s.readRecord(t.key, s.Kind)
+	switch {
+	case err != nil:
+		return err
+	case done == nil:
 		sh.put(s, nil, false)
 		return r.Load(nil)
-	}
-	if err != nil {
-		return explainRead(err)
 	}
 	if err = r.Load(b); err != nil {
 		err = fmt.Errorf("%w: subject record", engine.ErrCorrupt)
 	} else {
 		sh.put(s, b, false)
 	}
-	return errors.Join(err, closer.Close())
+	return errors.Join(err, done.Close())
 }
 
 // loadAll reads the records of an event's subjects and shows them as what was
@@ -235,8 +235,8 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 		return nil
 	}
 	t.unlock()
-	t.s.waiting.Add(1)
-	defer t.s.waiting.Add(-1)
+	t.s.waits.came.Add(1)
+	defer t.s.waits.left.Add(1)
 	t.failOn(t.batch.SyncWait())
 	return nil
 }
