@@ -42,7 +42,14 @@ type Assessment struct {
 	FirstSeen     string             `json:"first_seen,omitempty"` // RFC 3339
 	Policy        Policy             `json:"policy"`
 	Holdout       bool               `json:"holdout"`
-	Degraded      []string           `json:"degraded"` // what a rule needed and nobody gave; store.unavailable when the store could not be asked
+
+	// Probability of abuse at this score, and how many labels it rests on: only where the policy version is calibrated and the
+	// score decided.
+	Probability       *float64 `json:"probability,omitempty"`
+	CalibrationLabels uint64   `json:"calibration_labels,omitempty"`
+
+	Shadow   []ShadowDecision `json:"shadow,omitempty"` // what policies in shadow would have decided
+	Degraded []string         `json:"degraded"`         // what a rule needed and nobody gave; store.unavailable when the store could not be asked
 }
 
 // BatchLine is one line of a batch: an AssessmentRequest that may have an
@@ -81,6 +88,7 @@ type LoggedAssessment struct {
 	Signals       map[string]float64 `json:"signals"`
 	Policy        Policy             `json:"policy"`
 	Holdout       bool               `json:"holdout"`
+	Shadow        []ShadowDecision   `json:"shadow,omitempty"` // what policies in shadow would have decided then
 	Degraded      []string           `json:"degraded"`
 	Outcomes      []LoggedOutcome    `json:"outcomes"`
 }
@@ -96,6 +104,13 @@ type LoggedOutcome struct {
 	Outcome    string `json:"outcome"`
 	Source     string `json:"source,omitempty"`
 	OccurredAt string `json:"occurred_at"` // RFC 3339: when it became known
+}
+
+// ShadowDecision is what a policy in shadow would have decided.
+type ShadowDecision struct {
+	Version  uint32 `json:"version"`
+	Score    int    `json:"score"`
+	Decision string `json:"decision"`
 }
 
 // Reason is one part of a score.
@@ -276,6 +291,11 @@ type FieldError struct {
 	Pointer string `json:"pointer"` // JSON Pointer
 	Code    string `json:"code"`
 	Hint    string `json:"hint,omitempty"`
+
+	// Of a policy.
+	Cause  string `json:"cause,omitempty"`
+	Line   int    `json:"line,omitempty"` // from 1
+	Column int    `json:"column,omitempty"`
 }
 
 const redacted = "[request]"

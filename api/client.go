@@ -167,6 +167,7 @@ type request struct {
 	body         []byte
 	kind         string // of the body
 	key          string // "" for none
+	match        string // If-Match, "" for none
 }
 
 // send makes a call, as often as it takes, and reads its answer.
@@ -271,6 +272,9 @@ func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
+	if r.match != "" {
+		req.Header.Set("If-Match", r.match)
+	}
 	c.show(req)
 	res, err := c.sender().Do(req)
 	if err != nil {
@@ -281,7 +285,7 @@ func (c *Client) once(ctx context.Context, r *request) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ringfence: the answer ends early: %w", err)
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode/100 != 2 {
 		return nil, refused(res, text)
 	}
 	return text, nil

@@ -28,12 +28,23 @@ func (e *Error) Error() string {
 	}
 	var fields []string
 	for _, f := range e.Errors {
+		if f.Line > 0 {
+			fields = append(fields, fmt.Sprintf("line %d, column %d: %s", f.Line, f.Column, strings.TrimSpace(f.Cause+" "+hinted(f.Hint))))
+			continue
+		}
 		fields = append(fields, strings.TrimSpace(strings.TrimPrefix(f.Pointer, "/")+" "+f.Code))
 	}
 	if len(fields) > 0 {
 		text += ": " + strings.Join(fields, ", ")
 	}
 	return text
+}
+
+func hinted(hint string) string {
+	if hint == "" {
+		return ""
+	}
+	return "(" + hint + ")"
 }
 
 // Is compares the types of problems.
@@ -84,4 +95,16 @@ var (
 	ErrAudit             = problem("audit")              // the server cannot write down what the call does
 	ErrDraining          = problem("draining")           // the server is stopping
 	ErrInternal          = problem("internal")           // a fault of the server
+	ErrUnknownPolicy     = problem("unknown-policy")     // there is no such version
+	ErrPolicyReplaced    = problem("policy-replaced")    // another version is live than the caller knows
+	ErrIfMatch           = problem("if-match")           // IfLive is missing
+	ErrShadowLive        = problem("shadow-live")        // what is live cannot run in shadow
+	ErrTooManyShadows    = problem("too-many-shadows")   // as many policies run in shadow as can
+	ErrFewLabels         = problem("few-labels")         // too few labels to tell probabilities from
+	ErrUnknownBacktest   = problem("unknown-backtest")   // there is no such backtest, or none any more
+	ErrOtherBacktest     = problem("other-backtest")     // the backtest is not done, or is of another policy
+	ErrTooManyBacktests  = problem("too-many-backtests") // as many are waiting as can
+	ErrTooManySubjects   = problem("too-many-subjects")  // a replay would take too much memory
+	ErrReportBusy        = problem("report-busy")        // another report is being made
+	ErrReportTooLong     = problem("report-too-long")    // a report has to be about less
 )

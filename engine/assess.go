@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
 )
@@ -18,13 +19,21 @@ type Assessment struct {
 	Phone     hashing.Subject
 	Number    Number
 	Policy    *scoring.Policy
-	Version   uint32    // of the policy
-	Values    []float64 // by slot of the policy; NaN is unknown
-	Links     Links     // of the phone, after the event
-	MaxLinks  int       // 0 is no limit
-	FirstSeen int64     // unix seconds: when the phone was first seen; 0 without a phone
+	Version   uint32          // of the policy
+	Values    []float64       // by slot of the policy; NaN is unknown
+	Links     Links           // of the phone, after the event
+	MaxLinks  int             // 0 is no limit
+	FirstSeen int64           // unix seconds: when the phone was first seen; 0 without a phone
+	Shadows   []record.Shadow // what policies in shadow say, in the order of their versions; usually none
+
+	// Probability of abuse at this score, and how many labels it rests on: 0 labels where the policy is not calibrated or
+	// something else than the score decided.
+	Probability       float64
+	CalibrationLabels uint64
 
 	decision Decision
+	verdict  scoring.Verdict // of a shadow
+	values   []float64       // of a shadow
 }
 
 // neverHeldOut is a draw that no holdout reaches.
@@ -47,9 +56,13 @@ func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
 		live.judge(ev, o, d.ID.Draw(), a)
 		d.Verdict, d.Score, d.Holdout = a.Decision, a.Score, a.Holdout
 		d.Policy, d.Values, d.MaxLinks = live.version, a.Values, a.MaxLinks
+		d.Shadows = a.Shadows
 		d.Claim = ev.Claims() && a.Decision != scoring.Block
 	})
 	a.ID, a.Links = d.ID, d.Links
+	if err == nil {
+		live.count(a)
+	}
 	return err
 }
 
@@ -79,7 +92,8 @@ func (e *Engine) begin(ev *Event, a *Assessment) *livePolicy {
 	a.ID, a.Phone, a.Number = EventID{}, ev.Subjects[hashing.Phone], ev.Number
 	a.Policy, a.Version = live.Policy, live.version
 	a.Values = slices.Grow(a.Values[:0], live.Slots())[:live.Slots()]
-	a.Links, a.FirstSeen = Links{}, 0
+	a.Links, a.FirstSeen, a.Shadows = Links{}, 0, a.Shadows[:0]
+	a.Probability, a.CalibrationLabels = 0, 0
 	a.MaxLinks, _ = live.AccountsPerPhone()
 	return live
 }
@@ -93,6 +107,13 @@ func (p *livePolicy) judge(ev *Event, o *Observation, draw float64, a *Assessmen
 	}
 	for _, name := range o.Lists {
 		a.mentionList(name)
+	}
+	if p.calibration != nil && a.ByScore() {
+		a.Probability, a.CalibrationLabels = p.calibration.at(a.Score)
+	}
+	a.Shadows = a.Shadows[:0]
+	for _, c := range p.shadows {
+		c.judge(ev, o, draw, a)
 	}
 }
 

@@ -98,13 +98,40 @@ type Store interface {
 	// Lists returns the names of the domain's lists, sorted.
 	Lists(ctx context.Context, domain hashing.DomainID) ([]string, error)
 
-	// AdoptPolicy returns the version of a policy document. A document equal to
-	// the newest one keeps its version; any other becomes the next version.
-	// Versions start at 1 and never change.
+	// AdoptPolicy makes a policy document the live one and returns its version. A document equal
+	// to the live one keeps its version; any other becomes the next version.
+	// Versions start at 1, without gaps, and never change.
 	AdoptPolicy(ctx context.Context, domain hashing.DomainID, source []byte, now int64) (uint32, error)
 
 	// PolicySource returns the document of one version; ok is false when there is none.
 	PolicySource(ctx context.Context, domain hashing.DomainID, version uint32) (source []byte, ok bool, err error)
+
+	// AddPolicy keeps a policy document as the next version, which it fills in. Nothing else changes.
+	AddPolicy(ctx context.Context, domain hashing.DomainID, v *PolicyVersion, once *Once) error
+
+	// Policy returns one version, or ErrUnknownPolicy.
+	Policy(ctx context.Context, domain hashing.DomainID, version uint32) (*PolicyVersion, error)
+
+	// Policies returns up to limit versions before one (0: the newest), newest first.
+	Policies(ctx context.Context, domain hashing.DomainID, before uint32, limit int) ([]PolicyVersion, error)
+
+	// RollOut changes which versions are in force and keeps the change, with r.New if that is set, in one step. It fills in
+	// r.Version and r.Number; Number stays 0 when things were so already. ErrPolicyReplaced when
+	// the change would make another version live and r.Replaces is not the one that is, ErrUnknownPolicy,
+	// ErrShadowLive, ErrTooManyShadows. What becomes live no longer runs in shadow.
+	RollOut(ctx context.Context, domain hashing.DomainID, r *Rollout) error
+
+	// Rollouts returns up to limit changes before one (0: the newest), newest first.
+	Rollouts(ctx context.Context, domain hashing.DomainID, before uint64, limit int) ([]Rollout, error)
+
+	// PolicyState returns which versions are in force.
+	PolicyState(ctx context.Context, domain hashing.DomainID) (*PolicyState, error)
+
+	// Calibrate keeps the calibration of a version, in place of the one before. ErrUnknownPolicy.
+	Calibrate(ctx context.Context, domain hashing.DomainID, version uint32, c *Calibration, once *Once) error
+
+	// Calibration returns what Calibrate kept, nil when nothing.
+	Calibration(ctx context.Context, domain hashing.DomainID, version uint32) (*Calibration, error)
 
 	// Recall returns what is kept under an idempotency key that is in force, nil when nothing is.
 	Recall(ctx context.Context, domain hashing.DomainID, key hashing.Digest, now int64) (*Remembered, error)
@@ -126,10 +153,11 @@ type Decision struct {
 	Verdict  scoring.Decision
 	Score    int
 	Holdout  bool
-	Policy   uint32    // version
-	Values   []float64 // every slot the policy read: logged, so that the event can be scored again
-	Claim    bool      // link the account to the phone
-	MaxLinks int       // never more than this many accounts on the phone; 0 is no limit
+	Policy   uint32          // version
+	Values   []float64       // every slot the policy read: logged, so that the event can be scored again
+	Shadows  []record.Shadow // what policies in shadow said
+	Claim    bool            // link the account to the phone
+	MaxLinks int             // never more than this many accounts on the phone; 0 is no limit
 
 	Links Links // set by the store: the phone's links once the event is applied
 }

@@ -57,3 +57,6 @@ type Assessment struct {
 
 	verdict Verdict // what the words above are about
 }
+
+// ByScore reports whether it was the score that decided.
+func (a *Assessment) ByScore() bool { return a.verdict.By == ByScore }

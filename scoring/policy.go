@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"errors"
 	"io"
 	"regexp"
@@ -81,6 +82,37 @@ func (p *Policy) Slots() int { return len(p.slots) }
 
 // SlotName returns the name of a slot as rules know it.
 func (p *Policy) SlotName(i int) string { return p.slots[i] }
+
+// SlotsIn returns, by slot, the slot of another policy that holds the same value, -1 where none does. What a signal
+// measures counts, not its name.
+func (p *Policy) SlotsIn(other *Policy) []int {
+	in := make([]int, p.Slots())
+	for slot := range in {
+		in[slot] = slot
+		if slot >= SlotSignals {
+			in[slot] = p.slotIn(other, slot-SlotSignals)
+		}
+	}
+	return in
+}
+
+func (p *Policy) slotIn(other *Policy, i int) int {
+	if i < len(p.signals) {
+		at := slices.IndexFunc(other.signals, func(s Signal) bool {
+			s.Name = p.signals[i].Name
+			return s == p.signals[i]
+		})
+		if at < 0 {
+			return -1
+		}
+		return SlotSignals + at
+	}
+	at := slices.Index(other.lists, p.lists[i-len(p.signals)])
+	if at < 0 {
+		return -1
+	}
+	return SlotSignals + len(other.signals) + at
+}
 
 // AccountsPerPhone returns the most verified accounts on one number; limited is
 // false when there is no limit.
@@ -325,3 +357,18 @@ func (c *compiler) placeLists() {
 
 // Holdout returns the share of would-be blocks by score that is let through, from 0 to 1.
 func (p *Policy) Holdout() float64 { return p.holdout }
+
+// DigestOf returns the SHA-256 of a policy's source, in hex.
+func DigestOf(source []byte) string {
+	sum := sha256.Sum256(source)
+	return hex.EncodeToString(sum[:])
+}
+
+// NameOf returns the name that a source gives its policy, without compiling it, "" where there is none.
+func NameOf(source []byte) string {
+	var head struct{ Name string }
+	if yaml.Unmarshal(source, &head) != nil || !signalName.MatchString(head.Name) {
+		return ""
+	}
+	return head.Name
+}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,8 @@ type job struct {
 	ctx  context.Context //nolint:containedctx // lives as long as the request
 	path string          // the parameter of the path, "" without one
 	once *engine.Once
+
+	match string // If-Match, "" without
 }
 
 // remember says how the answer will look once the mutation's results are
@@ -61,7 +64,7 @@ func call[Req, In any](s *Server, read func(*job, *Req) (In, error), run func(*j
 
 // serve answers a request whose body was read.
 func serve[Req, In any](s *Server, c *gin.Context, raw []byte, read func(*job, *Req) (In, error), run func(*job, In) (any, error)) error {
-	j := &job{ctx: c.Request.Context(), path: c.Param("name")}
+	j := &job{ctx: c.Request.Context(), path: cmp.Or(c.Param("name"), c.Param("version")), match: c.GetHeader("If-Match")}
 	in, err := decode(j, raw, read)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ func TestProblemsHaveNames(t *testing.T) {
 		api.ErrInvalid, api.ErrUnknownAssessment, api.ErrIdempotencyKey, api.ErrKeyReused, api.ErrInFlight, api.ErrTooManyLists, api.ErrBadJSON,
 		api.ErrTooLarge, api.ErrTooManyLines, api.ErrTimeout, api.ErrMediaType, api.ErrNoRoute, api.ErrMethod, api.ErrStore, api.ErrStoreFull, api.ErrOverloaded, api.ErrDraining, api.ErrInternal,
 		api.ErrNoKey, api.ErrWrongKey, api.ErrScope, api.ErrDomain, api.ErrRate, api.ErrSubjects, api.ErrAudit,
+		api.ErrUnknownPolicy, api.ErrPolicyReplaced, api.ErrIfMatch, api.ErrShadowLive, api.ErrTooManyShadows, api.ErrFewLabels, api.ErrUnknownBacktest,
+		api.ErrOtherBacktest, api.ErrTooManyBacktests, api.ErrTooManySubjects, api.ErrReportBusy, api.ErrReportTooLong,
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil {

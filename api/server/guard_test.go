@@ -167,11 +167,11 @@ func TestWhoMayDoWhat(t *testing.T) {
 			}
 		}
 	}
-	if cells < 16*14 {
+	if cells < 30*14 {
 		t.Errorf("%d cells", cells)
 	}
 	for _, r := range g.routes() {
-		path := strings.NewReplacer(":id", "{id}", ":name", "{name}").Replace(r.path)
+		path := strings.NewReplacer(":id", "{id}", ":name", "{name}", ":version", "{version}").Replace(r.path)
 		if scopeOf(t)[r.method+" "+path] != r.scope {
 			t.Errorf("%s %s needs %s, and the description says otherwise", r.method, r.path, r.scope)
 		}
@@ -198,7 +198,7 @@ func send(t *testing.T, s *Server, call string, header ...string) *httptest.Resp
 	if method == http.MethodDelete {
 		path += "?token=k1.AAAAAAAAAAAAAAAAAAAAAA"
 	}
-	path = strings.NewReplacer("{id}", "00000000000000000000000000", "{name}", "watch").Replace(path)
+	path = strings.NewReplacer("{id}", "00000000000000000000000000", "{name}", "watch", "{version}", "7").Replace(path)
 	return do(t, s, method, path, body, nil, header...)
 }
 
@@ -374,6 +374,49 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 	do(t, open.Server, "POST", "/v1/numbers/release", phone, nil)
 	if got := open.entries(t); len(got) != 1 || !strings.HasPrefix(got[0], "loopback|numbers.release|") {
 		t.Errorf("without keys: %v", got)
+	}
+}
+
+// TestTheAuditSaysWhoPublished changes policies, and looks who did it where.
+func TestTheAuditSaysWhoPublished(t *testing.T) {
+	g := newGuarded(t)
+	key, weak := g.key(t, nil, access.Scopes...), g.key(t, nil, access.Assess, access.Read)
+	send := func(path, body string, header ...string) {
+		t.Helper()
+		if w := do(t, g.Server, "POST", path, body, nil, append(header, "Authorization", key)...); w.Code != 200 {
+			t.Errorf("%s: status %d: %s", path, w.Code, w.Body)
+		}
+	}
+	add := `{"source":"name: mild\ndecisions: {block: 90}","note":"a secret plan"}`
+	send("/v1/policies", add)
+	send("/v1/policies/validate", add)
+	send("/v1/policies/2/shadow", `{"note":"try"}`)
+	for range 2 {
+		send("/v1/policies/2/publish", `{"note":"go"}`, "If-Match", `"1"`, "Idempotency-Key", "p")
+	}
+	send("/v1/policies/1/rollback", `{"note":"back"}`, "If-Match", `"2"`)
+	do(t, g.Server, "POST", "/v1/policies/2/publish", `{"note":"late"}`, nil, "If-Match", `"1"`, "Authorization", key)
+	do(t, g.Server, "POST", "/v1/policies/2/publish", `{"note":"mine"}`, nil, "If-Match", `"3"`, "Authorization", weak)
+	who := "key:" + idOf(key)
+	want := []string{
+		who + "|policies.add|||version 2 added",
+		who + "|policies.shadow||version 1 live|version 1 live, 2 in shadow",
+		who + "|policies.publish||version 1 live, 2 in shadow|version 2 live",
+		who + "|policies.rollback||version 2 live|version 3 live",
+		"key:" + idOf(weak) + "|policies.publish|||refused: scope",
+	}
+	if got := g.entries(t); !slices.Equal(got, want) {
+		t.Errorf("the audit:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	var page api.PolicyPage
+	do(t, g.Server, "GET", "/v1/policies", "", &page, "Authorization", key)
+	for _, v := range page.Versions {
+		if want := map[bool]string{true: "local", false: idOf(key)}[v.Version == 1]; v.Author != want { // the first was there at the start
+			t.Errorf("version %d is of %q", v.Version, v.Author)
+		}
+	}
+	if len(page.History) != 4 || page.History[0].Author != idOf(key) || page.History[3].Author != "local" {
+		t.Errorf("history: %+v", page.History)
 	}
 }
 

@@ -52,6 +52,9 @@ func wireLogged(l *engine.Logged) *api.LoggedAssessment {
 	if l.Given {
 		out.Number = wireNumber(l.Values)
 	}
+	for _, s := range l.Shadows {
+		out.Shadow = append(out.Shadow, api.ShadowDecision{Version: s.Policy, Score: s.Score, Decision: s.Decision.String()})
+	}
 	for _, o := range l.Outcomes() {
 		out.Outcomes = append(out.Outcomes, api.LoggedOutcome{Outcome: o.Kind.String(), Source: o.Source, OccurredAt: timeText(o.Time)})
 	}

@@ -56,7 +56,7 @@ func (a assessment) appendJSON(b []byte) []byte {
 	b = appendInt(b, `"version":`, int(a.Version))
 	b = append(closed(b, '}'), `"holdout":`...)
 	b = append(strconv.AppendBool(b, a.Holdout), ',')
-	return append(a.appendDegraded(b), '}')
+	return append(a.appendDegraded(a.appendLearnt(b)), '}')
 }
 
 func (a assessment) appendHead(b []byte) []byte {
@@ -77,6 +77,24 @@ func (a assessment) appendDegraded(b []byte) []byte {
 	}
 	b = closed(b, ']')
 	return b[:len(b)-1]
+}
+
+// appendLearnt appends what there is only once somebody tunes.
+func (a assessment) appendLearnt(b []byte) []byte {
+	if a.CalibrationLabels > 0 {
+		b = appendFloat(b, `"probability":`, a.Probability)
+		b = append(strconv.AppendUint(append(b, `"calibration_labels":`...), a.CalibrationLabels, 10), ',')
+	}
+	if len(a.Shadows) == 0 {
+		return b
+	}
+	b = append(b, `"shadow":[`...)
+	for _, s := range a.Shadows {
+		b = appendInt(append(b, '{'), `"version":`, int(s.Policy))
+		b = appendInt(b, `"score":`, s.Score)
+		b = closed(appendText(b, `"decision":`, s.Decision.String()), '}')
+	}
+	return closed(b, ']')
 }
 
 func (a assessment) appendReasons(b []byte) []byte {

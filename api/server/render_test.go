@@ -29,6 +29,12 @@ func wire(a assessment) api.Assessment {
 		}
 		return &v
 	}
+	if a.CalibrationLabels > 0 {
+		out.Probability, out.CalibrationLabels = &a.Probability, a.CalibrationLabels
+	}
+	for _, s := range a.Shadows {
+		out.Shadow = append(out.Shadow, api.ShadowDecision{Version: s.Policy, Score: s.Score, Decision: s.Decision.String()})
+	}
 	if a.ID.Given() {
 		out.AssessmentID = a.ID.String()
 	}
@@ -86,6 +92,12 @@ func TestAssessmentsAreWrittenAsTheirType(t *testing.T) {
 			a.Degraded = append(a.Degraded, "x")
 		}
 		a.Holdout = some()
+		if some() {
+			a.Probability, a.CalibrationLabels = float64(random.IntN(3))/2+random.Float64()*float64(random.IntN(2)), random.Uint64()
+		}
+		for range random.IntN(3) {
+			a.Shadows = append(a.Shadows, record.Shadow{Policy: random.Uint32(), Score: random.IntN(101), Decision: scoring.Decision(1 + random.IntN(4))})
+		}
 		got := a.appendJSON(nil)
 		want, err := json.Marshal(wire(a))
 		if err != nil || !bytes.Equal(got, want) {

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,7 @@ import (
 // Limits of a request.
 const (
 	maxBody       = 64 << 10
+	maxPolicyBody = 1 << 20 // of calls that take policies, of which the longest has 256 KiB before it is quoted
 	maxHeader     = 16 << 10
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
@@ -104,6 +106,9 @@ type Server struct {
 	assessed *prometheus.CounterVec
 	guardMetrics
 
+	jobs    *jobs
+	reports chan struct{} // holds one while a report is being made
+
 	// Tests are less patient.
 	headerTimeout time.Duration // for the head of a request to come
 	lineTimeout   time.Duration // for a line of a stream to come
@@ -128,6 +133,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:           cfg,
+		jobs:          newJobs(cfg.Engine),
+		reports:       make(chan struct{}, 1),
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,
 		lineTimeout:   readTimeout,
@@ -153,7 +160,7 @@ func New(cfg Config) (*Server, error) {
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(shadowCounts{cfg.Engine}, underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64
@@ -204,6 +211,20 @@ func (s *Server) routes() []route {
 		{http.MethodGet, entriesRoute, access.Tune, "", s.listEntries},
 		{http.MethodPost, entriesRoute, access.Tune, "lists.add", s.addEntries},
 		{http.MethodDelete, entriesRoute, access.Tune, "lists.remove", s.removeEntry},
+		{http.MethodGet, "/v1/policies", access.Tune, "", s.policies},
+		{http.MethodPost, "/v1/policies", access.Tune, "policies.add", call(s, s.readPolicy, s.addPolicy)},
+		{http.MethodPost, "/v1/policies/validate", access.Tune, "", call(s, s.readCheck, s.checkPolicy)},
+		{http.MethodGet, "/v1/policies/:version", access.Tune, "", s.policy},
+		{http.MethodPost, "/v1/policies/:version/publish", access.Tune, "policies.publish", call(s, s.readRollout, s.publish)},
+		{http.MethodPost, "/v1/policies/:version/rollback", access.Tune, "policies.rollback", call(s, s.readRollout, s.rollBack)},
+		{http.MethodPost, "/v1/policies/:version/shadow", access.Tune, "policies.shadow", call(s, s.readShadow, s.shadow)},
+		{http.MethodPost, "/v1/policies/:version/calibration", access.Tune, "policies.calibrate", call(s, s.readCalibration, s.calibrate)},
+		{http.MethodPost, "/v1/backtests", access.Tune, "", s.startBacktest},
+		{http.MethodGet, "/v1/backtests/:id", access.Tune, "", s.backtest},
+		{http.MethodDelete, "/v1/backtests/:id", access.Tune, "", s.cancelBacktest},
+		{http.MethodGet, "/v1/reports/shadow", access.Tune, "", s.report(s.shadowReport)},
+		{http.MethodGet, "/v1/reports/reasons", access.Tune, "", s.report(s.reasonsReport)},
+		{http.MethodGet, "/v1/reports/calibration", access.Tune, "", s.report(s.calibrationReport)},
 	}
 }
 
@@ -354,11 +375,18 @@ func body(c *gin.Context) ([]byte, error) {
 	if t := c.ContentType(); t != "" && t != "application/json" {
 		return nil, refuseMedia
 	}
-	b, err := readAll(c.Request)
+	most := int64(maxBody)
+	if p := c.FullPath(); strings.HasPrefix(p, "/v1/policies") || strings.HasPrefix(p, "/v1/backtests") {
+		most = maxPolicyBody
+	}
+	b, err := readAll(c.Request, most)
 	if err != nil {
 		return nil, unread(err)
 	}
-	if len(b) > maxBody {
+	if int64(len(b)) > most {
+		if most > maxBody {
+			return nil, refuseLargePolicy
+		}
 		return nil, refuseTooLarge
 	}
 	return b, admitted(c)
@@ -366,8 +394,8 @@ func body(c *gin.Context) ([]byte, error) {
 
 // readAll reads a body up to its bound and one byte beyond. Nearly every request says how long it is, and is read into
 // as much memory as that.
-func readAll(r *http.Request) ([]byte, error) {
-	if n := r.ContentLength; n >= 0 && n <= maxBody {
+func readAll(r *http.Request, most int64) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= most {
 		b := make([]byte, n)
 		_, err := io.ReadFull(r.Body, b)
 		if err == io.EOF {
@@ -375,7 +403,7 @@ func readAll(r *http.Request) ([]byte, error) {
 		}
 		return b, err
 	}
-	return io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	return io.ReadAll(io.LimitReader(r.Body, most+1))
 }
 
 // Serve answers on a listener until ctx ends. Then it turns unready, takes no
@@ -402,6 +430,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	s.jobs.stop()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	return h.Shutdown(drain)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -94,7 +96,7 @@ func (f *backtestFlags) add(cmd *cobra.Command) {
 	f.data.add(cmd)
 	fl := cmd.Flags()
 	f.in.addInput(fl)
-	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the newest one of the data folder; with FILE, the embedded policy)")
+	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the one that is live in the data folder; with FILE, the embedded policy)")
 	fl.StringVar(&f.base, "base", "", "with FILE: the policy file that decides while it is counted (default: the embedded policy)")
 	fl.StringVar(&f.mode, "mode", "rescore", "rescore or replay")
 	fl.DurationVar(&f.maturity, "maturity", 0, "how old an event has to be for its label to count, such as 336h")
@@ -112,6 +114,7 @@ type past struct {
 	domain hashing.DomainID
 	mode   string
 	policy *scoring.Policy // the one to try
+	file   string          // where it is from, "" for none
 	lines  []int           // of a file: where each event stands, in the order of the log
 	cfg    backtest.Config
 }
@@ -150,6 +153,7 @@ func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Resul
 	if err != nil {
 		return nil, err
 	}
+	r.Stale = p.edited()
 	r.First, r.Last = p.name(r.First), p.name(r.Last)
 	for _, side := range []*backtest.Side{&r.Stricter, &r.Milder} {
 		for i := range side.Examples {
@@ -159,9 +163,18 @@ func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Resul
 	return r, nil
 }
 
+// edited reports whether the file of the policy is no longer what it was when the test began.
+func (p *past) edited() bool {
+	if p.file == "" {
+		return false
+	}
+	now, err := os.ReadFile(p.file)
+	return err != nil || !bytes.Equal(now, p.policy.Source())
+}
+
 // with opens the past, and closes it when do is done.
 func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) error) error {
-	p := &past{mode: f.mode}
+	p := &past{mode: f.mode, file: f.in.policy}
 	if err := f.check(p); err != nil {
 		return err
 	}
@@ -233,7 +246,7 @@ func (f *backtestFlags) openData(ctx context.Context, p *past) error {
 	p.store, p.domain = store, hasher.Domain()
 	p.cfg.AsOf = cmp.Or(p.cfg.AsOf, time.Now().Unix())
 	if f.in.policy == "" {
-		if p.policy, err = newestPolicy(ctx, store, p.domain); err != nil {
+		if p.policy, err = livePolicy(ctx, store, p.domain); err != nil {
 			return errors.Join(err, store.Close())
 		}
 	}

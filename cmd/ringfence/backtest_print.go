@@ -101,6 +101,9 @@ func (p *lines) account(r *backtest.Result) {
 			p.f("\t  %s: %d\n", name, r.NotReplayable[name])
 		}
 		p.f("digest\t%s\n", r.Digest)
+		if r.Stale {
+			p.f("stale\tthe policy was changed while this ran: it is about what the policy was before\n")
+		}
 	})
 }
 
@@ -215,6 +218,7 @@ func (p *lines) reasons(r *backtest.Result) {
 			p.f("%s\t%s\t%+d\t%s\t%d\t%s\t%s\t%s\n", row.Code, from, row.Points, suggested, row.Hits, interval(row.Precision), without(row.Without), with(row.With))
 		}
 	})
+	p.f("suggested points leave out what other reasons say of the same events: try them before publishing\n")
 }
 
 // without says what a reason's points decide alone.

@@ -176,8 +176,8 @@ func TestBacktestData(t *testing.T) {
 	data := t.TempDir()
 	p := start(t, data)
 	var ids []string
+	var a api.Assessment
 	for i := range 8 {
-		var a api.Assessment
 		body := fmt.Sprintf(`{"phone_number":"+1 202 555 0143","event":"signup","account_id":"a%d"}`, i)
 		if err := p.post(t, "/v1/assessments", body, &a); err != nil {
 			t.Fatal(err)
@@ -205,6 +205,20 @@ func TestBacktestData(t *testing.T) {
 	same := command(t, "", "backtest", "--data", data)
 	if same.code != exitOK || !same.says("labels 1 abuse, 1 legitimate") || !same.says("stricter: 0 events") || !same.says("milder: 0 events") {
 		t.Errorf("by the policy that wrote it: %v", same)
+	}
+	by := func(token, rest string) string {
+		return fmt.Sprintf(`{"phone_token":%q,"outcome":%s}`, token, rest) + "\n"
+	}
+	tokens := by(a.PhoneToken, `"verified"`) + by(a.PhoneToken, `"abuse","occurred_at":"2026-01-01T00:00:00Z"`) + by(a.PhoneToken, `"abuse"`) +
+		by("k1.AAAAAAAAAAAAAAAAAAAAAA", `"abuse"`) + by("k9.AAAAAAAAAAAAAAAAAAAAAA", `"abuse"`) + by(a.PhoneToken, `"abuse","assessment_id":"`+ids[0]+`"`) +
+		`{"outcome":"abuse"}` + "\n"
+	r = command(t, tokens, "labels", "import", "-", "--data", data)
+	if r.code != exitOK || !r.says("7 read, 1 changed something, 6 refused") || !r.says("line 1 refused: by phone_token") || !r.says("2 no event of this number by then") ||
+		!r.says("line 5 refused: not a phone token") || !r.says("2 either assessment_id or phone_token") {
+		t.Errorf("by token: %v", r)
+	}
+	if r := command(t, "", "backtest", "--data", data); !r.says("labels 8 abuse, 0 legitimate") {
+		t.Errorf("labelled by token: %v", r)
 	}
 	other := command(t, "", "backtest", "--data", data, "--policy", stricterPolicy(t))
 	if other.code != exitOK || !other.says("allow challenge") {

@@ -34,8 +34,13 @@ type clientFlags struct {
 
 func (f *clientFlags) add(cmd *cobra.Command) {
 	f.output = "table"
-	textSetting(cmd.Flags(), &f.server, "server")
 	cmd.Flags().VarP(&f.output, "output", "o", "table, json or ndjson")
+	f.addServer(cmd)
+}
+
+// addServer adds the flags that say how to reach the server.
+func (f *clientFlags) addServer(cmd *cobra.Command) {
+	textSetting(cmd.Flags(), &f.server, "server")
 	cmd.Flags().StringVar(&f.keyFile, "key-file", "", "file with the key to show to the server, which only its owner may read")
 	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "authorities to know the server by, in PEM (default: those of the system)")
 	cmd.PreRunE = func(*cobra.Command, []string) error { return f.prepare() }

@@ -75,8 +75,9 @@ type Config struct {
 	// and Retry-After.
 	MaxInFlight int64 `yaml:"max_in_flight" default:"512" usage:"requests that change something worked on at a time; those beyond are answered with 503 and Retry-After"`
 
-	// Policy is the policy file that serve judges by; "" is the embedded policy. It is read once, at the start.
-	Policy string `yaml:"policy" usage:"policy file (default: the embedded policy)"`
+	// Policy is the policy file that serve puts in force when it starts, as a version of its own unless it is live already. "" goes on
+	// with what is live; in a new data folder, with the embedded policy.
+	Policy string `yaml:"policy" usage:"policy file to put in force, as a version of its own unless it is live already (default: what is live; in a new data folder, the embedded policy)"`
 
 	// OnError is what an assessment answers when the store cannot be asked: deny refuses it with 503, allow and challenge decide so
 	// and say store.unavailable in degraded.

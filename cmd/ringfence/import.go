@@ -49,7 +49,7 @@ func newImport() *cobra.Command {
 	}
 	f.add(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.policy, "policy", "", "policy file (default: the policy that was in force last)")
+	fl.StringVar(&f.policy, "policy", "", "policy file (default: the one that is live)")
 	fl.VarP(&f.output, "output", "o", "table, json or ndjson")
 	fl.StringToStringVar(&f.columns, "map", nil, "field=column pairs for CSV")
 	fl.StringToStringVar(&f.constants, "set", nil, "field=value pairs for what events leave out")
@@ -77,7 +77,7 @@ func (f *importFlags) run(cmd *cobra.Command, path string) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	policy, err := readPolicy(f.policy)
 	if f.policy == "" {
-		policy, err = newestPolicy(cmd.Context(), store, hasher.Domain())
+		policy, err = livePolicy(cmd.Context(), store, hasher.Domain())
 	}
 	if err != nil {
 		return err

@@ -27,6 +27,9 @@ const labelsHelp = `Reads outcomes of earlier assessments, one a line, as NDJSON
 
   {"assessment_id":"00362001uo0rh4mll0286fg05o","outcome":"abuse","source":"chargeback","occurred_at":"2026-01-09T12:00:00Z"}
 
+In place of assessment_id, phone_token may name a number, as answers do: abuse or legitimate then goes to each of its events up to
+occurred_at, not more than the 1,000 newest, and none from before the number was released. Verified and unverified are about one event.
+
 outcome is abuse, legitimate, verified or unverified. source is a short code. occurred_at is when it became known; without it, now. An
 outcome counts as if it had come over HTTP; the same one again changes nothing, so that a file can be read twice.`
 
@@ -50,8 +53,8 @@ func newLabels() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			i := &labelImport{store: store, domain: hasher.Domain(), now: time.Now().Unix(), source: source, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
-			policy, err := newestPolicy(cmd.Context(), store, i.domain)
+			i := &labelImport{store: store, hasher: hasher, domain: hasher.Domain(), now: time.Now().Unix(), source: source, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
+			policy, err := livePolicy(cmd.Context(), store, i.domain)
 			if err == nil {
 				i.maxLinks, _ = policy.AccountsPerPhone()
 				err = i.run(cmd.Context(), in)
@@ -70,27 +73,26 @@ func newLabels() *cobra.Command {
 	return labels
 }
 
-// newestPolicy returns the policy that a store adopted last, the embedded one where there is none.
-func newestPolicy(ctx context.Context, store *pebblestore.Store, domain hashing.DomainID) (*scoring.Policy, error) {
-	var newest []byte
-	for version := uint32(1); ; version++ {
-		doc, ok, err := store.PolicySource(ctx, domain, version)
-		switch {
-		case err != nil:
-			return nil, err
-		case ok:
-			newest = doc
-			continue
-		case newest == nil:
-			return scoring.Default(), nil
-		}
-		return scoring.Compile(newest)
+// livePolicy returns the policy that is live in a store, the embedded one where there is none.
+func livePolicy(ctx context.Context, store *pebblestore.Store, domain hashing.DomainID) (*scoring.Policy, error) {
+	state, err := store.PolicyState(ctx, domain)
+	if err != nil {
+		return nil, err
 	}
+	if state.Live == 0 {
+		return scoring.Default(), nil
+	}
+	v, err := store.Policy(ctx, domain, state.Live)
+	if err != nil {
+		return nil, err
+	}
+	return scoring.Compile(v.Source)
 }
 
 // labelImport tells a store what became of events.
 type labelImport struct {
 	store    *pebblestore.Store
+	hasher   *hashing.Hasher
 	domain   hashing.DomainID
 	now      int64 // unix seconds
 	maxLinks int   // of the policy in force
@@ -104,13 +106,14 @@ type labelImport struct {
 // labelLine is a line of the file.
 type labelLine struct {
 	AssessmentID string `json:"assessment_id"`
+	PhoneToken   string `json:"phone_token"`
 	Outcome      string `json:"outcome"`
 	Source       string `json:"source"`
 	OccurredAt   string `json:"occurred_at"`
 }
 
 func (l *labelLine) fields() map[string]*string {
-	return map[string]*string{"assessment_id": &l.AssessmentID, "outcome": &l.Outcome, "source": &l.Source, "occurred_at": &l.OccurredAt}
+	return map[string]*string{"assessment_id": &l.AssessmentID, "phone_token": &l.PhoneToken, "outcome": &l.Outcome, "source": &l.Source, "occurred_at": &l.OccurredAt}
 }
 
 // Why a line is refused. Nothing of it is repeated.
@@ -118,6 +121,9 @@ var (
 	errLabelForm    = errors.New("not a line of this form; see ringfence labels import --help")
 	errLabelOutcome = errors.New("outcome has to be abuse, legitimate, verified or unverified")
 	errLabelSource  = errors.New("source has to be a short code such as chargeback")
+	errLabelOne     = errors.New("either assessment_id or phone_token says what the outcome is of")
+	errLabelNumber  = errors.New("by phone_token, outcome has to be abuse or legitimate")
+	errLabelNothing = errors.New("no event of this number by then")
 	errLabelTime    = errors.New("occurred_at has to be a time such as 2026-01-02T03:04:05Z, not in the future")
 )
 
@@ -165,8 +171,8 @@ func (i *labelImport) csv(ctx context.Context, b *bufio.Reader) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	if err != nil || !slices.Contains(header, "assessment_id") || !slices.Contains(header, "outcome") {
-		return errors.New("line 1: this is no header with assessment_id and outcome")
+	if err != nil || !slices.Contains(header, "assessment_id") && !slices.Contains(header, "phone_token") || !slices.Contains(header, "outcome") {
+		return errors.New("line 1: this is no header with assessment_id or phone_token, and outcome")
 	}
 	for {
 		cells, err := c.Read()
@@ -198,37 +204,89 @@ func (i *labelImport) csv(ctx context.Context, b *bufio.Reader) error {
 func (i *labelImport) take(ctx context.Context, l *labelLine, bad error) error {
 	i.read++
 	var o *engine.Outcome
+	var ids []engine.EventID
 	if bad == nil {
 		o, bad = i.outcome(l)
 	}
 	if bad == nil {
-		err := i.store.RecordOutcome(ctx, o)
-		if err == nil {
-			if o.Changed {
-				i.changed++
-			}
-			return nil
+		ids, bad = i.events(ctx, l, o)
+	}
+	changed := false
+	for _, id := range ids {
+		if bad != nil {
+			break
 		}
-		if !errors.Is(err, engine.ErrUnknownEvent) {
-			return err
+		o.Event = id
+		if bad = i.store.RecordOutcome(ctx, o); bad == nil {
+			changed = changed || o.Changed
 		}
-		bad = engine.ErrUnknownEvent
+	}
+	if changed {
+		i.changed++
+	}
+	if bad == nil || ctx.Err() != nil || !refusedLabel(bad) {
+		return bad
 	}
 	i.refused[bad.Error()]++
 	_, err := fmt.Fprintf(i.stderr, "ringfence: line %d refused: %v\n", i.line, bad)
 	return err
 }
 
-func (i *labelImport) outcome(l *labelLine) (*engine.Outcome, error) {
-	id, err := record.ParseEventID(l.AssessmentID)
+// refusedLabel tells a line that is wrong from a store that is.
+func refusedLabel(err error) bool {
+	for _, cause := range []error{
+		errLabelForm, errLabelOutcome, errLabelSource, errLabelOne, errLabelNumber, errLabelNothing, errLabelTime,
+		engine.ErrUnknownEvent, record.ErrEventID, hashing.ErrToken,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	var fields intake.Fields
+	var broken *intake.NotJSON
+	return errors.As(err, &fields) || errors.As(err, &broken)
+}
+
+// mostLabelled bounds how many events one line is about.
+const mostLabelled = 1000
+
+// events returns what a line is about.
+func (i *labelImport) events(ctx context.Context, l *labelLine, o *engine.Outcome) ([]engine.EventID, error) {
+	switch {
+	case (l.AssessmentID == "") == (l.PhoneToken == ""):
+		return nil, errLabelOne
+	case l.PhoneToken == "":
+		id, err := record.ParseEventID(l.AssessmentID)
+		return []engine.EventID{id}, err
+	case o.Kind != scoring.Abuse && o.Kind != scoring.Legitimate:
+		return nil, errLabelNumber
+	}
+	phone, err := i.hasher.Token(l.PhoneToken)
+	if err != nil || phone.Kind != hashing.Phone {
+		return nil, hashing.ErrToken
+	}
+	timeline, err := i.store.Timeline(ctx, i.domain, phone, mostLabelled)
 	if err != nil {
 		return nil, err
 	}
+	var ids []engine.EventID
+	for _, e := range timeline {
+		if e.Time <= o.Time {
+			ids = append(ids, e.ID)
+		}
+	}
+	if ids == nil {
+		return nil, errLabelNothing
+	}
+	return ids, nil
+}
+
+func (i *labelImport) outcome(l *labelLine) (*engine.Outcome, error) {
 	kind, ok := scoring.ParseEvent(l.Outcome)
 	if !ok || !kind.Outcome() {
 		return nil, errLabelOutcome
 	}
-	o := &engine.Outcome{Domain: i.domain, Event: id, Kind: kind, Source: l.Source, Time: i.now, Now: i.now, MaxLinks: i.maxLinks}
+	o := &engine.Outcome{Domain: i.domain, Kind: kind, Source: l.Source, Time: i.now, Now: i.now, MaxLinks: i.maxLinks}
 	if o.Source == "" {
 		o.Source = i.source
 	}

@@ -29,8 +29,9 @@ func readPolicy(path string) (*scoring.Policy, error) {
 }
 
 func newPolicy() *cobra.Command {
-	policy := &cobra.Command{Use: "policy", Short: "check, show and test policies"}
-	policy.AddCommand(newPolicyLint(), newPolicyShow(), newPolicyTest(), newPolicyDiff())
+	policy := &cobra.Command{Use: "policy", Short: "check, test, publish and try policies"}
+	policy.AddCommand(newPolicyLint(), newPolicyShow(), newPolicyTest(), newPolicyDiff(),
+		newPolicyPublish(), newPolicyHistory(), newPolicyRollback(), newPolicyShadow(), newPolicyCalibrate())
 	return policy
 }
 

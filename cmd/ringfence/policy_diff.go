@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,32 +13,71 @@ import (
 )
 
 func newPolicyDiff() *cobra.Command {
-	return &cobra.Command{
+	var f clientFlags
+	cmd := &cobra.Command{
 		Use: "diff A B", Short: "say in words and line by line what changes from one policy to another", Args: cobra.ExactArgs(2),
-		Long: "A and B are policy files; default is the embedded policy.",
+		Long: "A and B are policy files; default is the embedded policy, @3 is version 3 of a running server, and @live the one that is live there.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var policies [2]*scoring.Policy
-			for i, path := range args {
-				if path == "default" {
-					path = ""
-				}
-				p, err := readPolicy(path)
+			for i, name := range args {
+				p, err := f.policyNamed(cmd.Context(), name)
 				if err != nil {
 					return err
 				}
 				policies[i] = p
 			}
-			out := cmd.OutOrStdout()
-			words := scoring.Diff(policies[0], policies[1])
-			if len(words) == 0 {
-				words = []string{"both decide the same"}
-			}
-			if _, err := fmt.Fprintf(out, "%s\n\n", strings.Join(words, "\n")); err != nil {
-				return err
-			}
-			return unified(out, policies[0].Source(), policies[1].Source())
+			return printDiff(cmd.OutOrStdout(), policies[0], policies[1])
 		},
 	}
+	f.addServer(cmd)
+	return cmd
+}
+
+// policyNamed returns a policy by a file's name, default for the embedded one, or @3 and @live of a server.
+func (f *clientFlags) policyNamed(ctx context.Context, name string) (*scoring.Policy, error) {
+	at, versioned := strings.CutPrefix(name, "@")
+	switch {
+	case name == "default":
+		return scoring.Default(), nil
+	case !versioned:
+		return readPolicy(name)
+	}
+	version, err := f.version(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	v, err := f.client().Policy(ctx, version)
+	if err != nil {
+		return nil, explained(err)
+	}
+	return scoring.Compile([]byte(v.Source))
+}
+
+// version reads the number of a version, or asks which one is live.
+func (f *clientFlags) version(ctx context.Context, text string) (uint32, error) {
+	if text == "live" {
+		page, err := f.client().Policies(ctx, "")
+		if err != nil {
+			return 0, explained(err)
+		}
+		return page.Live, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == 0 {
+		return 0, usage("a version is a number, such as 3, or live")
+	}
+	return uint32(n), nil
+}
+
+func printDiff(out io.Writer, from, to *scoring.Policy) error {
+	words := scoring.Diff(from, to)
+	if len(words) == 0 {
+		words = []string{"both decide the same"}
+	}
+	if _, err := fmt.Fprintf(out, "%s\n\n", strings.Join(words, "\n")); err != nil {
+		return err
+	}
+	return unified(out, from.Source(), to.Source())
 }
 
 // contextLines is how many equal lines stand around a change.

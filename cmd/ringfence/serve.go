@@ -71,9 +71,11 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if !ok {
 		return usage("--on-error is deny, allow or challenge")
 	}
-	policy, err := readPolicy(f.policy)
-	if err != nil {
-		return err
+	var policy *scoring.Policy // the one that is live in the data folder
+	if f.policy != "" {
+		if policy, err = readPolicy(f.policy); err != nil {
+			return err
+		}
 	}
 	level := slog.LevelInfo
 	if f.quiet {

@@ -70,7 +70,7 @@ func (t *tx) settle(ev *engine.Event, d *engine.Decision) {
 		}
 	}
 	e.Verdict, e.Score, e.Holdout = d.Verdict, d.Score, d.Holdout
-	e.Policy, e.Values = d.Policy, d.Values
+	e.Policy, e.Values, e.Shadows = d.Policy, d.Values, d.Shadows
 }
 
 func linksOf(phone *record.Record, link hashing.LinkTag) engine.Links {

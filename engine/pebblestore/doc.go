@@ -62,7 +62,11 @@
 //	30 domain (2) digest (16)                      fingerprint (16), unix expiry (8), answer
 //	40 domain (2) name                             list id (2)
 //	41 domain (2) list id (2) subject (19)         unix time added (8), unix expiry or 0 (8), reason
-//	50 domain (2) version (4)                      unix time adopted (8), policy document
+//	50 domain (2) version (4)                      unix time added (8), policy document
+//	51 domain (2) version (4)                      JSON: author, note, the version it equals; missing in stores of older programs
+//	52 domain (2) number (8)                       JSON: a change of which policies are in force
+//	53 domain (2)                                  JSON: live version, shadows, number of changes; missing: the newest is live
+//	53 domain (2) version (4)                      JSON: calibration of the version
 //
 // An event id begins with its number, which is the time it was recorded where clocks allow, so
 // an hour of the log is one range of keys.

@@ -17,6 +17,10 @@ const (
 	tableNames   = 0x40
 	tableEntries = 0x41
 	tablePolicy  = 0x50
+
+	tablePolicyNote = 0x51
+	tableRollouts   = 0x52
+	tableRolledOut  = 0x53
 )
 
 var (
@@ -63,7 +67,12 @@ func appendEntriesPrefix(dst []byte, domain hashing.DomainID, list uint16) []byt
 }
 
 func appendPolicyKey(dst []byte, domain hashing.DomainID, version uint32) []byte {
-	return binary.BigEndian.AppendUint32(appendTable(dst, tablePolicy, domain), version)
+	return appendVersionKey(dst, tablePolicy, domain, version)
+}
+
+// appendVersionKey is the key of a table whose rows belong to versions of the policy.
+func appendVersionKey(dst []byte, table byte, domain hashing.DomainID, version uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendTable(dst, table, domain), version)
 }
 
 // after returns the smallest key greater than every key that begins with prefix.

@@ -82,7 +82,7 @@ var statTables = []struct {
 	name string
 }{
 	{tableSubject, "subjects"}, {tableLog, "events"}, {tableJournal, "journal"}, {tableOnce, "idempotency_keys"},
-	{tableEntries, "list_entries"}, {tablePolicy, "policies"},
+	{tableEntries, "list_entries"}, {tablePolicy, "policies"}, {tablePolicyNote, "policy_notes"}, {tableRollouts, "policy_changes"}, {tableRolledOut, "policies_in_force"},
 }
 
 // Stats counts what the store holds. It reads all keys, which takes about a second for a few million.

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -78,6 +79,10 @@ func TestABackupHoldsWhatWasAnswered(t *testing.T) {
 	}
 }
 
+func changeKey(number uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendTable(nil, tableRollouts, 1), number)
+}
+
 // TestVerifyFindsDamage damages one thing at a time behind the store's back.
 func TestVerifyFindsDamage(t *testing.T) {
 	phone := signup().Subjects[hashing.Phone]
@@ -113,6 +118,36 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"a missing policy", "a version before it is missing", func(s *Store, _ engine.EventID) error {
 			return s.db.Delete(appendPolicyKey(nil, 1, 1), pebble.Sync)
 		}},
+		{"a note on a policy that there is not", "it is about a version that there is not", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tablePolicyNote, 1, 3), []byte("{}"), pebble.Sync)
+		}},
+		{"a note that is none", "it is no note", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tablePolicyNote, 1, 2), []byte("{"), pebble.Sync)
+		}},
+		{"a missing change", "a change before it is missing", func(s *Store, _ engine.EventID) error {
+			return s.db.Delete(changeKey(1), pebble.Sync)
+		}},
+		{"the newest change is missing", "the change that led to it is missing", func(s *Store, _ engine.EventID) error {
+			return s.db.Delete(changeKey(3), pebble.Sync)
+		}},
+		{"a change that is none", "it is no change", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(changeKey(2), []byte(`{"kind":9,"version":1}`), pebble.Sync)
+		}},
+		{"a state behind its changes", "there are changes that it does not count", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`{"live":1,"rollouts":1}`), pebble.Sync)
+		}},
+		{"a state with a version that there is not", "a version that is in force is missing", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`{"live":2,"shadows":[7],"rollouts":3}`), pebble.Sync)
+		}},
+		{"a state that is none", "it cannot be read", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`x`), pebble.Sync)
+		}},
+		{"a calibration that is none", "it is no calibration", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tableRolledOut, 1, 1), []byte(`{}`), pebble.Sync)
+		}},
+		{"a calibration of a version that there is not", "it is of a version that there is not", func(s *Store, _ engine.EventID) error {
+			return s.db.Set(appendVersionKey(nil, tableRolledOut, 1, 9), []byte(`{"bands":[{"from":0}]}`), pebble.Sync)
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), CacheBytes: 1, Fatal: func(err error) { panic(err) }})
@@ -122,7 +157,11 @@ func TestVerifyFindsDamage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := s.PutEntries(t.Context(), 1, []engine.ListEntry{entry}, nil); err != nil {
+			if err := errors.Join(
+				s.RollOut(t.Context(), 1, &engine.Rollout{Kind: engine.ShadowBegins, Version: 1}),
+				s.Calibrate(t.Context(), 1, 1, &engine.Calibration{Bands: []engine.CalibrationBand{{To: 100, Probability: 0.5, Labels: 40}}}, nil),
+				s.PutEntries(t.Context(), 1, []engine.ListEntry{entry}, nil),
+			); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.flushAll(); err != nil {
@@ -137,7 +176,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 			}
 			v, err := s.Verify(t.Context())
 			if c.says == "" {
-				if err != nil || v.Records != 6 || v.Events != 1 || v.Entries != 1 || v.Policies != 2 {
+				if err != nil || v.Records != 6 || v.Events != 1 || v.Entries != 1 || v.Policies != 2 || v.Changes != 3 {
 					t.Errorf("%+v: %v", v, err)
 				}
 			} else if !errors.Is(err, engine.ErrCorrupt) || !strings.Contains(strings.Join(v.Damaged, "\n"), c.says) {

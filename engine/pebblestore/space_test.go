@@ -30,6 +30,9 @@ func TestNothingIsChangedBelowTheReserve(t *testing.T) {
 	d := &disk{FS: vfs.NewMem()}
 	d.free.Store(1000)
 	s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: d, Reserve: 1000, Fatal: func(err error) { panic(err) }})
+	if _, err := s.AdoptPolicy(t.Context(), 1, []byte("live"), 1); err != nil {
+		t.Fatal(err)
+	}
 	assess := func() error {
 		return s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {})
 	}
@@ -49,6 +52,12 @@ func TestNothingIsChangedBelowTheReserve(t *testing.T) {
 		}
 		if _, err := s.AdoptPolicy(t.Context(), 1, []byte{byte(round)}, 1); !errors.Is(err, engine.ErrFull) {
 			t.Errorf("a policy below the reserve: %v", err)
+		}
+		if version, err := s.AdoptPolicy(t.Context(), 1, []byte("live"), 1); err != nil || version != 1 {
+			t.Errorf("the live policy below the reserve: version %d, %v", version, err)
+		}
+		if err := s.AddPolicy(t.Context(), 1, &engine.PolicyVersion{Source: []byte("x")}, nil); !errors.Is(err, engine.ErrFull) {
+			t.Errorf("a new policy below the reserve: %v", err)
 		}
 		if _, err := s.Sweep(t.Context(), 1_900_000_000); err != nil {
 			t.Errorf("sweeping below the reserve: %v", err)

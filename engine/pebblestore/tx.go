@@ -90,7 +90,7 @@ func (t *tx) unlock() {
 // refused or panicked, is forgotten: nobody else has seen it.
 func (t *tx) end() {
 	t.staged, t.bytes, t.changes = t.staged[:0], t.bytes[:0], 0
-	t.entry.Values = nil // the caller's: the next one must not write there
+	t.entry.Values, t.entry.Shadows = nil, nil // the caller's: the next one must not write there
 	t.unlock()
 	s := t.s
 	if t.batch != nil {

@@ -23,6 +23,7 @@ type Verified struct {
 	Entries  int `json:"list_entries"`
 	Keys     int `json:"idempotency_keys"`
 	Policies int `json:"policies"`
+	Changes  int `json:"policy_changes"`
 
 	Damages int      `json:"damages"`
 	Damaged []string `json:"damaged,omitempty"` // the first of them: place and cause; nothing in them names a subject
@@ -66,6 +67,9 @@ func (s *Store) Verify(ctx context.Context) (*Verified, error) {
 		{tableOnce, "idempotency keys", v.key},
 		{tableEntries, "list entries", v.entry},
 		{tablePolicy, "policies", v.policy},
+		{tablePolicyNote, "notes on policies", v.policyNote},
+		{tableRollouts, "changes of what is in force", v.rollout},
+		{tableRolledOut, "what is in force", v.rolledOut},
 	} {
 		if err := v.table(table.id, table.name, table.check); err != nil {
 			return nil, err
@@ -85,6 +89,8 @@ type verification struct {
 	done Verified
 	rec  record.Record
 	last map[hashing.DomainID]uint32 // newest policy version seen
+
+	changes map[hashing.DomainID]uint64 // newest change of policies seen
 }
 
 // files checks every block of every sorted table.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/ringfence/ringfence/engine/window"
 	"github.com/ringfence/ringfence/hashing"
@@ -97,12 +98,44 @@ func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
 func (r *Record) count(ev scoring.Event, at, now Time) (placed bool) {
 	r.begin()
 	r.settle(now)
-	r.edit(byte(ev), func(b []byte) []byte {
-		b, placed = window.AddCount(b, at)
-		return b
-	})
+	if placed = r.place(byte(ev), at); !placed {
+		r.edit(byte(ev), func(b []byte) []byte {
+			b, placed = window.AddCount(b, at)
+			return b
+		})
+	}
 	r.seen(at)
 	return placed
+}
+
+// place counts an event where its section lies, as nearly always can be done. It reports whether it was.
+func (r *Record) place(id byte, at Time) bool {
+	for i := range r.sections {
+		s := &r.sections[i]
+		if s.id != id {
+			continue
+		}
+		where, ok := window.CountPlace(r.b[s.start+1:s.end], at)
+		if !ok {
+			return false
+		}
+		r.open(i, s.start+1+where, window.CountEntry)
+		window.PutCount(r.b[s.start+1:s.end], where, at)
+		return true
+	}
+	return false
+}
+
+// open makes room for n bytes within section i.
+func (r *Record) open(i, where, n int) {
+	old := len(r.b)
+	r.b = slices.Grow(r.b, n)[:old+n]
+	copy(r.b[where+n:], r.b[where:old])
+	r.sections[i].end += n
+	for k := i + 1; k < len(r.sections); k++ {
+		r.sections[k].start += n
+		r.sections[k].end += n
+	}
 }
 
 // seen widens first and last seen to a time.

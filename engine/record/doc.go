@@ -34,11 +34,11 @@
 // A phone seen once, with an account, a device, an address and a country,
 // takes 63 bytes.
 //
-// # Layout of a log entry, version 2
+// # Layout of a log entry, versions 2 and 3
 //
 // "uv" is an unsigned and "sv" a signed varint of package encoding/binary.
 //
-//	1     version: 2; entries of version 1 lack what is marked so, and are read too
+//	1     version: 2, or 3 where policies ran in shadow; entries of version 1 lack what is marked so, and are read too
 //	1     scoring.Event
 //	1     flags: 1 verified, 2 claimed, 4 held out, 8 a number was given, 16 and is valid,
 //	      32 linked at once (not in 1), 64 a country was given (not in 1)
@@ -57,6 +57,8 @@
 //	      IEEE 754, or n+2 for the whole number n
 //	uv    number of outcomes, then per outcome: scoring.Event (1), sv unix
 //	      seconds, length of the source (1), source
+//	1     version 3: number of policies in shadow, 1 to 4, then per policy: uv version, scoring.Decision,
+//	      with bit 7 set when it would have been held out (1), score (1), uv number of further values, each as above
 //
 // # Layout of an effect, version 1
 //

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
@@ -30,8 +31,23 @@ type Entry struct {
 	Score      int
 	Policy     uint32    // version
 	Values     []float64 // by slot of that policy; NaN is unknown
+	Shadows    []Shadow  // what the policies that ran in shadow said; at most MaxShadows
 
 	outcomes [outcomeKinds]Outcome
+}
+
+// MaxShadows is how many policies can run in shadow at once.
+const MaxShadows = 4
+
+// Shadow is what a policy that ran in shadow would have decided.
+type Shadow struct {
+	Policy   uint32 // version
+	Decision scoring.Decision
+	Score    int
+	Holdout  bool // a block by score would have been let through
+	// Values are those of its signals and lists that the policy which decided does not have, in the order of
+	// its slots: see scoring.Policy.SlotsIn.
+	Values []float64
 }
 
 // Outcome is what became of an event, as one source reported it. A zero Kind
@@ -89,16 +105,26 @@ const (
 	flagCountry
 )
 
-// entryVersion is what Append writes. Decode also reads version 1, which had neither Now nor
-// Country nor Linked.
-const entryVersion = 2
+// entryVersion is what Append writes, or shadowVersion where policies ran in shadow. Decode also reads
+// version 1, which had neither Now nor Country nor Linked.
+const (
+	entryVersion  = 2
+	shadowVersion = 3
+)
+
+// flagHeldOut marks a decision of a shadow that its holdout let through.
+const flagHeldOut = 0x80
 
 // maxValues bounds what Decode accepts; a policy has far fewer slots.
 const maxValues = 1024
 
 // Append appends the encoded entry, without its id, to dst.
 func (e *Entry) Append(dst []byte) []byte {
-	dst = append(dst, entryVersion, byte(e.Kind), e.flags())
+	written := byte(entryVersion)
+	if len(e.Shadows) > 0 {
+		written = shadowVersion
+	}
+	dst = append(dst, written, byte(e.Kind), e.flags())
 	dst = binary.AppendVarint(dst, e.Time)
 	dst = binary.AppendVarint(dst, e.Now-e.Time)
 	dst = append(dst, e.Country...)
@@ -110,11 +136,34 @@ func (e *Entry) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(e.Generation))
 	dst = append(dst, byte(e.Verdict), byte(e.Score)) //nolint:gosec // 0 to 100
 	dst = binary.AppendUvarint(dst, uint64(e.Policy))
-	dst = binary.AppendUvarint(dst, uint64(len(e.Values)))
-	for _, v := range e.Values {
+	dst = e.appendOutcomes(appendValues(dst, e.Values))
+	if written == shadowVersion {
+		dst = e.appendShadows(dst)
+	}
+	return dst
+}
+
+func appendValues(dst []byte, values []float64) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(values)))
+	for _, v := range values {
 		dst = appendValue(dst, v)
 	}
-	return e.appendOutcomes(dst)
+	return dst
+}
+
+func (e *Entry) appendShadows(dst []byte) []byte {
+	dst = append(dst, byte(len(e.Shadows))) //nolint:gosec // at most MaxShadows
+	for i := range e.Shadows {
+		s := &e.Shadows[i]
+		decision := byte(s.Decision)
+		if s.Holdout {
+			decision |= flagHeldOut
+		}
+		dst = binary.AppendUvarint(dst, uint64(s.Policy))
+		dst = append(dst, decision, byte(s.Score)) //nolint:gosec // 0 to 100
+		dst = appendValues(dst, s.Values)
+	}
+	return dst
 }
 
 func (e *Entry) flags() byte {
@@ -170,17 +219,17 @@ func (e *Entry) appendOutcomes(dst []byte) []byte {
 // Decode makes e the entry with the given id and encoded value. It returns
 // ErrMalformed when b is not exactly what Append writes. e keeps nothing of b.
 func (e *Entry) Decode(id EventID, b []byte) error {
-	*e = Entry{ID: id, Values: e.Values[:0]}
+	*e = Entry{ID: id, Values: e.Values[:0], Shadows: e.Shadows[:0]}
 	d := decoder{b: b}
 	written := d.byte()
-	if written != 1 && written != entryVersion {
+	if written < 1 || written > shadowVersion {
 		return ErrMalformed
 	}
 	e.Kind = scoring.Event(d.byte())
 	flags := d.byte()
 	e.setFlags(flags)
 	e.Time = d.varint()
-	if e.Now = max(e.Time, id.Recorded().Unix()); written == entryVersion {
+	if e.Now = max(e.Time, id.Recorded().Unix()); written >= entryVersion {
 		e.Now = e.Time + d.varint()
 	}
 	if flags&flagCountry != 0 {
@@ -194,11 +243,12 @@ func (e *Entry) Decode(id EventID, b []byte) error {
 	e.Generation = d.uvarint32()
 	e.Verdict, e.Score = scoring.Decision(d.byte()), int(d.byte())
 	e.Policy = d.uvarint32()
-	for n := d.count(maxValues); n > 0 && !d.bad; n-- {
-		e.Values = append(e.Values, d.value())
-	}
+	e.Values = d.values(e.Values)
 	for n := d.count(outcomeKinds); n > 0 && !d.bad; n-- {
 		e.SetOutcome(d.outcome())
+	}
+	if written == shadowVersion {
+		d.shadows(e)
 	}
 	if d.bad || len(d.b) > 0 || e.Kind == 0 || e.Kind.Outcome() {
 		return ErrMalformed
@@ -292,6 +342,29 @@ func (d *decoder) subjects(all *hashing.Subjects) {
 				Key:  hashing.KeyID(binary.BigEndian.Uint16(b)),
 				ID:   [hashing.IDSize]byte(b[2:]),
 			}
+		}
+	}
+}
+
+func (d *decoder) values(into []float64) []float64 {
+	for n := d.count(maxValues); n > 0 && !d.bad; n-- {
+		into = append(into, d.value())
+	}
+	return into
+}
+
+// shadows reads into the room that e has.
+func (d *decoder) shadows(e *Entry) {
+	n := int(d.byte())
+	d.bad = d.bad || n == 0 || n > MaxShadows
+	for ; n > 0 && !d.bad; n-- {
+		i := len(e.Shadows)
+		e.Shadows = slices.Grow(e.Shadows, 1)[:i+1]
+		s := &e.Shadows[i]
+		policy, decision := d.uvarint32(), d.byte()
+		*s = Shadow{
+			Policy: policy, Decision: scoring.Decision(decision &^ flagHeldOut), Holdout: decision&flagHeldOut != 0,
+			Score: int(d.byte()), Values: d.values(s.Values[:0]),
 		}
 	}
 }

@@ -97,7 +97,7 @@ func TestGoldenRecord(t *testing.T) {
 	golden(t, "record_released", r.Bytes())
 }
 
-// TestGoldenEntry reads what version 1 wrote, and holds version 2 to its fixture.
+// TestGoldenEntry reads what version 1 wrote, and holds versions 2 and 3 to their fixtures.
 func TestGoldenEntry(t *testing.T) {
 	e := Entry{
 		ID: NewEventID(1234, 5678), Kind: scoring.Verification, Verified: true, Claimed: true, Given: true, Valid: true,
@@ -129,6 +129,25 @@ func TestGoldenEntry(t *testing.T) {
 		t.Errorf("version 2 is read as %+v", now)
 	}
 	golden(t, "entry2", now.Append(nil))
+
+	e.Shadows = []Shadow{
+		{Policy: 301, Decision: scoring.Block, Score: 100, Values: []float64{7, math.NaN()}},
+		{Policy: 302, Decision: scoring.Allow, Score: 82, Holdout: true, Values: nil},
+	}
+	b := golden(t, "entry3", e.Append(nil))
+	if got := check(b).Shadows; len(got) != 2 || got[0].Policy != 301 || got[0].Decision != scoring.Block || got[0].Score != 100 || got[0].Holdout ||
+		len(got[0].Values) != 2 || got[0].Values[0] != 7 || !math.IsNaN(got[0].Values[1]) ||
+		got[1].Policy != 302 || got[1].Decision != scoring.Allow || got[1].Score != 82 || !got[1].Holdout || len(got[1].Values) != 0 {
+		t.Errorf("shadows are read as %+v", got)
+	}
+	for n := range b {
+		if now.Decode(e.ID, b[:n]) == nil {
+			t.Errorf("%d of %d bytes are an entry", n, len(b))
+		}
+	}
+	if err := now.Decode(e.ID, readGolden(t, "entry2")); err != nil || len(now.Shadows) != 0 {
+		t.Errorf("shadows of another entry are left: %+v, %v", now.Shadows, err)
+	}
 }
 
 func TestGoldenEffects(t *testing.T) {

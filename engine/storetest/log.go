@@ -54,6 +54,7 @@ func entryKeeps(w *world) {
 	w.must(w.store.Assess(w.ctx(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
 		d.Verdict, d.Score, d.Holdout, d.Policy = scoring.Review, 63, true, 9
 		d.Values, d.Claim = []float64{1, 2.5}, true
+		d.Shadows = []record.Shadow{{Policy: 3, Decision: scoring.Block, Score: 81, Values: []float64{4}}}
 	}))
 	e, err := w.store.Entry(w.ctx(), domain, d.ID)
 	w.must(err)
@@ -62,6 +63,7 @@ func entryKeeps(w *world) {
 	equal(w.t, "policy", e.Policy, 9)
 	equal(w.t, "holdout, claimed, verified", [3]bool{e.Holdout, e.Claimed, e.Verified}, [3]bool{true, true, true})
 	equal(w.t, "values", fmt.Sprint(e.Values), "[1 2.5]")
+	equal(w.t, "shadows", fmt.Sprint(e.Shadows), "[{3 block 81 false [4]}]")
 	equal(w.t, "subjects", e.Subjects, ev.Subjects)
 	equal(w.t, "link", e.Link, ev.Link)
 	equal(w.t, "time", e.Time, start)
@@ -74,6 +76,7 @@ func decisionStays(w *world) {
 		d := new(engine.Decision)
 		w.must(w.store.Assess(w.ctx(), signup(p, p, start), d, func(_ *engine.Observation, d *engine.Decision) {
 			d.Verdict, d.Policy, d.Values = scoring.Allow, 1, []float64{v, v, v}
+			d.Shadows = []record.Shadow{{Policy: 2, Decision: scoring.Block, Values: []float64{v}}}
 		}))
 		return d
 	}
@@ -83,6 +86,9 @@ func decisionStays(w *world) {
 		w.outcome(other.ID, []scoring.Event{scoring.Abuse, scoring.Legitimate}[i%2], start, 0)
 		if !slices.Equal(d.Values, []float64{1, 1, 1}) {
 			w.t.Fatalf("values became %v", d.Values)
+		}
+		if s := d.Shadows; len(s) != 1 || !slices.Equal(s[0].Values, []float64{1}) {
+			w.t.Fatalf("shadows became %+v", s)
 		}
 	}
 }

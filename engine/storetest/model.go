@@ -16,6 +16,10 @@ type model struct {
 	subjects map[hashing.Subject]*subjectModel
 	events   []*eventModel // in the order of ids, old ones included
 	lists    map[string]map[hashing.Subject]int64
+	policies []string // version 1 first
+	live     uint32
+	shadows  []uint32 // ascending
+	rollouts int
 }
 
 type subjectModel struct {

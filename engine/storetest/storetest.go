@@ -76,6 +76,11 @@ func Run(t *testing.T, open Open) {
 		{"an entry keeps what was decided", entryKeeps},
 		{"a decision stays the caller's", decisionStays},
 		{"policies get versions", policyVersions},
+		{"versions of the policy are kept as they came", policiesKeep},
+		{"only what is known to be live is replaced", rolloutsReplace},
+		{"a few policies run in shadow", shadowsRun},
+		{"one of many replaces the live version", rolloutsRace},
+		{"the newest calibration of a version is kept", calibrationsKeep},
 		{"a concurrent crowd is counted exactly", concurrentCounts},
 		{"a concurrent crowd on many subjects is counted exactly", concurrentSpread},
 		{"sweeping frees what is out of force", sweepFrees},
@@ -394,6 +399,10 @@ func survivesReopen(t *testing.T, open Open) {
 	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "vip", Subject: phone(1)}}, nil))
 	version, err := w.store.AdoptPolicy(w.ctx(), domain, []byte("p"), start)
 	w.must(err)
+	w.add("q")
+	w.must(w.rollOut(engine.ShadowBegins, version+1, 0))
+	w.must(w.store.Calibrate(w.ctx(), domain, version, &engine.Calibration{Digest: "00", Bands: []engine.CalibrationBand{{To: 9, Probability: 0.5, Labels: 3}}}, nil))
+	policies := w.policies()
 	w.must(w.store.Close())
 
 	w.store = o.Reopen()
@@ -406,6 +415,7 @@ func survivesReopen(t *testing.T, open Open) {
 	again, err := w.store.AdoptPolicy(w.ctx(), domain, []byte("p"), start)
 	w.must(err)
 	equal(t, "policy version", again, version)
+	equal(t, "policies", w.policies(), policies)
 	if next := w.assess(signup(1, 2, start), 1).ID; next.Seq() <= before.Seq() {
 		t.Errorf("event ids went back: %d, then %d", before.Seq(), next.Seq())
 	}

@@ -57,6 +57,29 @@ func AddCount(b []byte, t Time) (after []byte, placed bool) {
 	return merge(b), true
 }
 
+// CountPlace returns where in b the time of one more event goes, for PutCount, when that is all there is to do; ok is
+// false when it takes AddCount.
+func CountPlace(b []byte, t Time) (place int, ok bool) {
+	if len(b) == 0 {
+		return 0, false
+	}
+	n := entries(b, 0)
+	at := counts.start(b, 0)
+	if n+1 >= mergeAt || levels(b) > 1 && t < counts.timeAt(b, at) {
+		return 0, false
+	}
+	return at + (n-counts.newer(b, at, n, t))*timeSize, true
+}
+
+// CountEntry is how many bytes PutCount needs.
+const CountEntry = timeSize
+
+// PutCount adds an event to b, in which CountEntry bytes were opened at the place that CountPlace returned.
+func PutCount(b []byte, place int, t Time) {
+	binary.BigEndian.PutUint32(b[place:], t)
+	setEntries(b, 0, entries(b, 0)+1)
+}
+
 // merge makes room in the lowest level, which has one entry more than its count says, and in
 // every level that overflows in turn.
 func merge(b []byte) []byte {

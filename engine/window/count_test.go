@@ -1,6 +1,7 @@
 package window
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -206,5 +207,31 @@ func BenchmarkCount(b *testing.B) {
 				_ = Count(buf, Time(n), 3600)
 			}
 		})
+	}
+}
+
+// TestPutCountIsAddCount holds that an event which is put in its place leaves the same bytes as one that is added.
+func TestPutCountIsAddCount(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	placed := 0
+	for range 50 {
+		var b []byte
+		at := Time(1000)
+		for range 300 {
+			at += Time(r.IntN(40))
+			when := at - Time(r.IntN(2)*r.IntN(3000))%at
+			want, _ := AddCount(bytes.Clone(b), when)
+			if place, ok := CountPlace(b, when); ok {
+				placed++
+				got := slices.Insert(bytes.Clone(b), place, make([]byte, CountEntry)...)
+				if PutCount(got, place, when); !bytes.Equal(got, want) {
+					t.Fatalf("put: %x, added: %x", got, want)
+				}
+			}
+			b = want
+		}
+	}
+	if placed < 5000 {
+		t.Errorf("%d of 15000 had a place", placed)
 	}
 }

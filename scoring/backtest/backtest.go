@@ -36,6 +36,10 @@ type Config struct {
 	// happened. 0 is no bound. Replay counts those outside, too.
 	From, To int64
 
+	// MaxSubjects bounds how many subjects a replay keeps a record of, some 500 bytes each: beyond, it ends with
+	// ErrTooManySubjects. 0 is no bound.
+	MaxSubjects int
+
 	// Seed chooses which flips are kept as examples, at most Examples in each direction.
 	Seed     uint64
 	Examples int
@@ -101,6 +105,9 @@ func levelOf(v *scoring.Verdict) int {
 	}
 	return v.Score
 }
+
+// ErrTooManySubjects ends a replay that meets more subjects than Config allows.
+var ErrTooManySubjects = errors.New("backtest: more subjects in the log than a replay may hold in memory")
 
 // errConfig refuses what cannot be tested.
 var errConfig = errors.New("backtest: Config needs a Log, a Source and a Policy, and no Maturity below 0")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/scoring"
 )
@@ -90,6 +92,60 @@ func TestRescoringFlipsNothing(t *testing.T) {
 			cfg.Each = w.same(p)
 			if got := rescored(t, cfg); got.Events < 150 || got.Stricter.Events+got.Milder.Events != 0 || got.States["not_replayable"] != 0 {
 				t.Fatalf("seed %d, version %d: %+v", seed, i+1, got)
+			}
+		}
+	}
+}
+
+// TestRescoringShadowsFlipsNothing holds that what policies in shadow said is what they say again about the values that were logged, their
+// own signals included, whichever came and went, across restarts.
+func TestRescoringShadowsFlipsNothing(t *testing.T) {
+	for seed := uint64(1); seed <= 4; seed++ {
+		r := rand.New(rand.NewPCG(seed, 5))
+		w := newWorld(t, randomPolicy(t, r), t.TempDir())
+		policies := map[uint32]*scoring.Policy{}
+		for range 5 {
+			p := randomPolicy(t, r)
+			v := &engine.PolicyVersion{Source: p.Source(), Note: "made up"}
+			_, err := w.engine.AddPolicy(t.Context(), v, nil)
+			w.check(err)
+			policies[v.Version] = p
+		}
+		w.list("bad", 0)
+		versions := slices.Sorted(maps.Keys(policies))
+		for i, version := range versions[:4] {
+			w.check(w.engine.Shadow(t.Context(), version, true, engine.Change{Note: "try"}))
+			w.live(r, 40)
+			if i == 1 {
+				w.reopen()
+			}
+		}
+		_, live := w.engine.Live()
+		w.check(w.engine.Publish(t.Context(), versions[1], engine.Change{Replaces: live, Note: "from shadow to live"}))
+		w.check(w.engine.Shadow(t.Context(), versions[4], true, engine.Change{Note: "the last"}))
+		w.live(r, 60)
+		w.reopen()
+		for version, p := range policies {
+			cfg := w.config(p)
+			judged := 0
+			cfg.Each = func(row *Row) error {
+				said := row.Entry.Policy == version
+				decision, score, holdout := row.Entry.Verdict, row.Entry.Score, row.Entry.Holdout
+				for _, s := range row.Entry.Shadows {
+					if s.Policy == version {
+						said, decision, score, holdout = true, s.Decision, s.Score, s.Holdout
+					}
+				}
+				if said && (!row.Judged() || row.New.Decision != decision || row.New.Score != score || row.New.Holdout != holdout) {
+					t.Errorf("seed %d, version %d said %v %d %v and says %v %d %v", seed, version, decision, score, holdout, row.New.Decision, row.New.Score, row.New.Holdout)
+				}
+				if said {
+					judged++
+				}
+				return nil
+			}
+			if got := rescored(t, cfg); judged < 60 || got.Events < 220 {
+				t.Errorf("seed %d, version %d: it judged %d of %d", seed, version, judged, got.Events)
 			}
 		}
 	}

@@ -86,7 +86,7 @@ func (c *counter) find(subjects *hashing.Subjects) {
 		r := c.records[s.ID]
 		if r == nil {
 			if len(c.slab) == 0 {
-				c.slab = make([]record.Record, slabSize)
+				c.slab = record.NewRecords(slabSize)
 			}
 			r, c.slab = &c.slab[0], c.slab[1:]
 			c.records[s.ID] = r

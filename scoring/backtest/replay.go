@@ -2,7 +2,6 @@ package backtest
 
 import (
 	"context"
-	"math"
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
@@ -16,6 +15,7 @@ func Replay(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	vs, c := newVersions(&cfg), newCounter(cfg.Policy)
+	logged := make([]float64, cfg.Policy.Slots())
 	reads := cfg.Policy.Reads()
 	return cfg.run(ctx, "replay", func(e *record.Entry, r *Row) error {
 		v, err := vs.of(ctx, e)
@@ -27,10 +27,13 @@ func Replay(ctx context.Context, cfg Config) (*Result, error) {
 		}
 		r.writer = v
 		c.count(e, func(seen *engine.Observation, ev *engine.Event) scoring.Decision {
-			fill(cfg.Policy, v, e, seen, ev, c.values)
+			fill(cfg.Policy, vs.values(v, e, logged), seen, ev, c.values)
 			cfg.Policy.Judge(c.values, e.ID.Draw(), r.New)
 			return r.New.Decision
 		})
+		if cfg.MaxSubjects > 0 && len(c.records) > cfg.MaxSubjects {
+			return ErrTooManySubjects
+		}
 		if v.listless(cfg.Policy, reads) {
 			r.State = NotReplayable
 		} else {
@@ -42,19 +45,15 @@ func Replay(ctx context.Context, cfg Config) (*Result, error) {
 
 // fill measures all slots. What the records cannot tell comes from the log: what was learnt from the
 // number, where the address is, and which lists were hit.
-func fill(p *scoring.Policy, v *version, e *record.Entry, seen *engine.Observation, ev *engine.Event, values []float64) {
+func fill(p *scoring.Policy, logged []float64, seen *engine.Observation, ev *engine.Event, values []float64) {
 	seen.Fill(p, ev, values)
 	for _, slot := range []int{
 		scoring.SlotNumberValid, scoring.SlotNumberRegion, scoring.SlotNumberType, scoring.SlotIPCountry, scoring.SlotListDeny, scoring.SlotListAllow,
 	} {
-		values[slot] = e.Values[slot]
+		values[slot] = logged[slot]
 	}
-	for slot := len(v.from) - len(p.Lists()); slot < len(v.from); slot++ {
-		values[slot] = math.NaN()
-		if from := v.from[slot]; from >= 0 {
-			values[slot] = e.Values[from]
-		}
-	}
+	lists := p.Slots() - len(p.Lists())
+	copy(values[lists:], logged[lists:])
 }
 
 // listless reports whether the policy reads a list that was not recorded.

@@ -24,7 +24,7 @@ func Rescore(ctx context.Context, cfg Config) (*Result, error) {
 		case len(v.unread) > 0:
 			r.State = NotReplayable
 		default:
-			cfg.Policy.Judge(v.values(e, scratch), e.ID.Draw(), r.New)
+			cfg.Policy.Judge(vs.values(v, e, scratch), e.ID.Draw(), r.New)
 			vs.settle(v, r)
 		}
 		r.writer = v

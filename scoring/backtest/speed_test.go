@@ -140,7 +140,7 @@ func BenchmarkReplay(b *testing.B) {
 		return log(ctx, func(e *record.Entry) error {
 			e.Time = begin + i/5
 			*e = record.Entry{
-				ID: e.ID, Kind: e.Kind, Time: e.Time, Given: true, Valid: true, Subjects: e.Subjects, Policy: 1, Values: e.Values,
+				ID: e.ID, Kind: e.Kind, Time: e.Time, Now: e.Time, Given: true, Valid: true, Subjects: e.Subjects, Policy: 1, Values: e.Values,
 				Verdict: scoring.Allow,
 			}
 			if i%2 == 0 {

@@ -40,6 +40,22 @@ func (r Rate) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]float64{"share": r.Share, "low": r.Low, "high": r.High, "labels": float64(r.Labels)})
 }
 
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Rate) UnmarshalJSON(text []byte) error {
+	var v *struct {
+		Share, Low, High float64
+		Labels           uint64
+	}
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	*r = Rate{}
+	if v != nil {
+		*r = Rate(*v)
+	}
+	return nil
+}
+
 // rateOf returns the share that part has of part and rest.
 func rateOf(part, rest mass) Rate {
 	all := part.plus(rest)

@@ -8,16 +8,17 @@ import (
 	"testing"
 )
 
-// TestWilson holds the four proportions that Newcombe compares methods by in "Two-sided confidence intervals for
-// the single proportion: comparison of seven methods", Statistics in Medicine 17 (1998). The limits were
-// written down from memory, and not looked up in the paper.
+// TestWilson holds the limits that binom.confint of R's package binom gives by its method wilson, as they are published with the tests of
+// statsmodels (statsmodels/stats/tests/results/results_proportion.py at commit 1a63aa7).
 func TestWilson(t *testing.T) {
 	for _, c := range []struct{ k, n, low, high float64 }{
-		{81, 263, 0.2553, 0.3662}, {15, 148, 0.0624, 0.1605}, {0, 20, 0, 0.1611}, {1, 29, 0.0061, 0.1718},
+		{18, 20, 0.6989663547715128, 0.972133518786232}, {4, 20, 0.0806576625797981, 0.4160174322518935},
+		{4, 200, 0.00780442641634947, 0.05028708690582643}, {190, 200, 0.910421851861224, 0.972617354399236},
+		{1, 30, 5.908590e-03, 0.16670391}, {29, 30, 0.8332961, 0.9940914}, {0, 30, 0, 0.11351339}, {30, 30, 0.8864866, 1},
 	} {
 		low, high := Wilson(c.k/c.n, c.n)
-		if math.Abs(low-c.low) > 0.00005 || math.Abs(high-c.high) > 0.00005 {
-			t.Errorf("%v of %v: %.4f to %.4f, want %.4f to %.4f", c.k, c.n, low, high, c.low, c.high)
+		if math.Abs(low-c.low) > 0.6e-7 || math.Abs(high-c.high) > 0.6e-7 { // as many digits as the shortest has
+			t.Errorf("%v of %v: %.9f to %.9f, want %.9f to %.9f", c.k, c.n, low, high, c.low, c.high)
 		}
 	}
 	for _, n := range []float64{1, 7, 1e9} {

@@ -135,16 +135,23 @@ func (t *tally) result() *Result {
 			r.Decisions = append(r.Decisions, At{d.String(), r.Curve[at]})
 		}
 	}
-	for from := scoring.Allow; from <= scoring.Block; from++ {
-		for to := scoring.Allow; to <= scoring.Block; to++ {
-			if m := t.moves[from][to]; m != (move{}) {
-				r.Moves = append(r.Moves, Move{from.String(), to.String(), m.abuse, m.legitimate, m.other})
-			}
-		}
-	}
+	r.Moves = movesOf(&t.moves)
 	r.Milder, r.Stricter = t.flips[0].side(), t.flips[1].side()
 	r.Reasons = t.reasons.rows(t.cfg.Policy, t.sum())
 	return r
+}
+
+// movesOf lists the moves that happened.
+func movesOf(moves *[scoring.Block + 1][scoring.Block + 1]move) []Move {
+	all := []Move{}
+	for from := scoring.Allow; from <= scoring.Block; from++ {
+		for to := scoring.Allow; to <= scoring.Block; to++ {
+			if m := moves[from][to]; m != (move{}) {
+				all = append(all, Move{from.String(), to.String(), m.abuse, m.legitimate, m.other})
+			}
+		}
+	}
+	return all
 }
 
 // sum adds up all levels.

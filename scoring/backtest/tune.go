@@ -141,21 +141,22 @@ func (r *Result) threshold(g Goal) int {
 const secondsPerDay = 24 * 60 * 60
 
 // reviewable returns the lowest threshold of review that leaves so many events a day between it and
-// block; block itself when none does, which leaves nothing to review.
+// block; block itself when none does, which leaves nothing to review. Where the policy never blocks by score, that
+// is 100, which leaves as little as there can be.
 func (r *Result) reviewable(block int, capacity float64) int {
 	days := max(float64(r.LastAt-r.FirstAt)/secondsPerDay, 1)
-	blocked := uint64(0)
-	if block == 0 {
-		block = 100
+	last, blocked := block, uint64(0)
+	if block == 0 { // then only what no score decides is blocked
+		last, blocked = 100, r.Curve[100].Events-r.Scores[100].Events
 	} else {
 		blocked = r.Curve[block].Events
 	}
-	for at := 1; at < block; at++ {
+	for at := 1; at < last; at++ {
 		if float64(r.Curve[at].Events-blocked)/days <= capacity {
 			return at
 		}
 	}
-	return block
+	return last
 }
 
 // settle moves other thresholds where one has passed them.

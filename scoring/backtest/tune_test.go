@@ -165,3 +165,20 @@ func TestSuggest(t *testing.T) {
 		t.Error("nothing was suggested")
 	}
 }
+
+// TestReviewsWithoutBlock holds that events which are blocked whatever their score take up no reviews.
+func TestReviewsWithoutBlock(t *testing.T) {
+	p := compiled(t, "name: p\nsignals: {n: {subject: phone, count: sign_in, window: 1h}}\nscore: [{code: N, signal: n, points: {1: 40}}]\ndecisions: {review: 90}")
+	w := newWorld(t, p, "")
+	w.list("deny", 0)
+	w.live(rand.New(rand.NewPCG(5, 5)), 300)
+	result := rescored(t, w.config(p))
+	denied := result.Curve[100].Events - result.Scores[100].Events
+	if denied < 20 {
+		t.Fatalf("%d events are denied", denied)
+	}
+	proposal, err := result.Propose(p, Goal{ReviewCapacity: float64(result.Curve[1].Events - denied)})
+	if err != nil || proposal.Thresholds[0].New != 1 {
+		t.Errorf("%+v, %v", proposal, err)
+	}
+}

@@ -13,100 +13,170 @@ import (
 // errDamaged says that an entry does not fit the policy that wrote it.
 var errDamaged = errors.New("backtest: an entry of the log cannot be what its policy wrote; check the store with: ringfence doctor")
 
-// version is a policy that wrote part of the log, as the policy to try sees it.
+// version is a policy that wrote part of the log, with those that ran in shadow, as the policy to try sees them.
 type version struct {
-	policy *scoring.Policy // nil: lost
-	rules  []scoring.Rule  // of it
-	from   []int           // by slot of the policy to try: the slot here, -1 where nothing was recorded
-	same   bool            // from is 0, 1, 2, ...
-	unread []string        // what the policy to try reads and nobody recorded
+	policy  *scoring.Policy // nil: lost
+	rules   []scoring.Rule  // of it
+	from    []int           // by slot of the policy to try: the position among all values of an entry, -1 where nothing was recorded
+	same    bool            // from is 0, 1, 2, ..., and there are no shadows
+	shadows []int           // how many values of each shadow an entry has
+	unread  []string        // what the policy to try reads and nobody recorded
 }
 
-// versions finds the policy behind each entry.
+// writers are the versions that had a part in an entry: the one that decided, and those in shadow.
+type writers [1 + record.MaxShadows]uint32
+
+func writersOf(e *record.Entry) (w writers) {
+	w[0] = e.Policy
+	for i := range e.Shadows {
+		w[1+i] = e.Shadows[i].Policy
+	}
+	return w
+}
+
+// versions finds the policies behind each entry.
 type versions struct {
-	cfg   *Config
-	known map[uint32]*version
-	last  *version // of lastN
-	lastN uint32
-	draft scoring.Verdict
+	cfg      *Config
+	known    map[writers]*version
+	compiled map[uint32]*scoring.Policy // nil: lost
+	last     *version                   // of lastOf
+	lastOf   writers
+	all      []float64 // of the entry at hand, those of shadows too
+	draft    scoring.Verdict
 }
 
-func newVersions(cfg *Config) *versions { return &versions{cfg: cfg, known: map[uint32]*version{}} }
+func newVersions(cfg *Config) *versions {
+	return &versions{cfg: cfg, known: map[writers]*version{}, compiled: map[uint32]*scoring.Policy{}}
+}
 
 func (vs *versions) of(ctx context.Context, e *record.Entry) (*version, error) {
-	if vs.last == nil || vs.lastN != e.Policy {
-		v := vs.known[e.Policy]
+	if w := writersOf(e); vs.last == nil || vs.lastOf != w {
+		v := vs.known[w]
 		if v == nil {
-			doc, ok, err := vs.cfg.Source(ctx, e.Policy)
-			if err != nil {
+			var err error
+			if v, err = vs.meet(ctx, e); err != nil {
 				return nil, err
 			}
-			v = newVersion(doc, ok, vs.cfg.Policy)
-			vs.known[e.Policy] = v
+			vs.known[w] = v
 		}
-		vs.last, vs.lastN = v, e.Policy
+		vs.last, vs.lastOf = v, w
 	}
-	if v := vs.last; v.policy != nil && len(e.Values) != v.policy.Slots() {
+	if !vs.last.fits(e) {
 		return nil, errDamaged
 	}
 	return vs.last, nil
 }
 
-// newVersion matches slots by what they measure: a signal of the same name and another window is
-// another signal, and one by another name may be the same.
-func newVersion(doc []byte, ok bool, to *scoring.Policy) *version {
-	v := &version{from: make([]int, to.Slots()), same: true}
-	if ok {
-		if p, err := scoring.Compile(doc); err == nil { // one that no longer compiles is as good as lost
-			v.policy, v.rules = p, p.Rules()
+// fits reports whether an entry has as many values as its writers record.
+func (v *version) fits(e *record.Entry) bool {
+	if v.policy != nil && len(e.Values) != v.policy.Slots() {
+		return false
+	}
+	for i := range e.Shadows {
+		if len(e.Shadows[i].Values) != v.shadows[i] {
+			return false
 		}
 	}
-	reads := to.Reads()
-	for slot := range v.from {
-		v.from[slot] = slot
-		if slot >= scoring.SlotSignals {
-			v.from[slot] = v.find(to, slot)
+	return true
+}
+
+// policy returns a version of the policy, nil where it is gone. One that no longer compiles is as good as gone.
+func (vs *versions) policy(ctx context.Context, n uint32) (*scoring.Policy, error) {
+	if p, met := vs.compiled[n]; met {
+		return p, nil
+	}
+	doc, ok, err := vs.cfg.Source(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	var p *scoring.Policy
+	if ok {
+		if c, err := scoring.Compile(doc); err == nil {
+			p = c
 		}
-		v.same = v.same && v.from[slot] == slot
-		if v.from[slot] < 0 && reads[slot] {
+	}
+	vs.compiled[n] = p
+	return p, nil
+}
+
+// meet matches slots by what they measure: a signal of the same name and another window is
+// another signal, and one by another name may be the same.
+func (vs *versions) meet(ctx context.Context, e *record.Entry) (*version, error) {
+	to := vs.cfg.Policy
+	v := &version{from: slices.Repeat([]int{-1}, to.Slots())}
+	for slot := range scoring.SlotSignals { // they are the same in every policy
+		v.from[slot] = slot
+	}
+	var err error
+	if v.policy, err = vs.policy(ctx, e.Policy); err != nil {
+		return nil, err
+	}
+	if v.policy != nil {
+		v.rules, v.from = v.policy.Rules(), to.SlotsIn(v.policy)
+	}
+	at := len(e.Values)
+	for i := range e.Shadows {
+		s := &e.Shadows[i]
+		v.shadows = append(v.shadows, len(s.Values))
+		p, err := vs.policy(ctx, s.Policy)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil && v.policy != nil {
+			if !v.takeShadow(to, p, at, len(s.Values)) {
+				return nil, errDamaged
+			}
+		}
+		at += len(s.Values)
+	}
+	v.same = v.policy != nil && v.policy.Slots() == to.Slots()
+	reads := to.Reads()
+	for slot, from := range v.from {
+		v.same = v.same && from == slot
+		if from < 0 && reads[slot] {
 			v.unread = append(v.unread, to.SlotName(slot))
 		}
 	}
-	v.same = v.same && v.policy != nil && v.policy.Slots() == to.Slots()
-	return v
+	return v, nil
 }
 
-func (v *version) find(to *scoring.Policy, slot int) int {
-	if v.policy == nil {
-		return -1
-	}
-	signals := to.Signals()
-	if i := slot - scoring.SlotSignals; i < len(signals) {
-		at := slices.IndexFunc(v.policy.Signals(), func(s scoring.Signal) bool {
-			s.Name = signals[i].Name
-			return s == signals[i]
-		})
-		if at < 0 {
-			return -1
+// takeShadow finds slots among the n values that a policy in shadow recorded, from a position on. It reports whether the policy
+// records so many.
+func (v *version) takeShadow(to, shadow *scoring.Policy, at, n int) bool {
+	position := make([]int, shadow.Slots()) // by slot of the shadow: where its own value stands, -1 where the writer has it
+	own := 0
+	for slot, in := range shadow.SlotsIn(v.policy) {
+		position[slot] = -1
+		if in < 0 {
+			position[slot] = at + own
+			own++
 		}
-		return scoring.SlotSignals + at
 	}
-	at := slices.Index(v.policy.Lists(), to.Lists()[slot-scoring.SlotSignals-len(signals)])
-	if at < 0 {
-		return -1
+	for slot, in := range to.SlotsIn(shadow) {
+		if v.from[slot] < 0 && in >= 0 {
+			v.from[slot] = position[in]
+		}
 	}
-	return scoring.SlotSignals + len(v.policy.Signals()) + at
+	return own == n
 }
 
 // values returns an entry's values by slot of the policy to try. into has room for them.
-func (v *version) values(e *record.Entry, into []float64) []float64 {
+func (vs *versions) values(v *version, e *record.Entry, into []float64) []float64 {
 	if v.same {
 		return e.Values
+	}
+	all := e.Values
+	if len(e.Shadows) > 0 {
+		all = append(vs.all[:0], e.Values...)
+		for i := range e.Shadows {
+			all = append(all, e.Shadows[i].Values...)
+		}
+		vs.all = all
 	}
 	for slot, from := range v.from {
 		into[slot] = math.NaN()
 		if from >= 0 {
-			into[slot] = e.Values[from]
+			into[slot] = all[from]
 		}
 	}
 	return into

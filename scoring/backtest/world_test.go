@@ -77,6 +77,9 @@ func (w *world) restart(policy *scoring.Policy) {
 	w.open(policy)
 }
 
+// reopen closes the store and opens it again with the policies that are in force.
+func (w *world) reopen() { w.restart(nil) }
+
 func (w *world) log(ctx context.Context, fn func(*record.Entry) error) error {
 	return w.store.Scan(ctx, w.hasher.Domain(), engine.EventID{}, fn)
 }
