@@ -123,6 +123,15 @@ func (h *Hasher) Phone(n Number) Subject {
 	return h.subject(Phone, h.p.v.phone, n.p.v.text(), "")
 }
 
+// PhoneVersions returns the subjects of a number under every key that the hasher has, the primary first; none for the
+// zero Number. So far it has one.
+func (h *Hasher) PhoneVersions(n Number) []Subject {
+	if n.p == nil {
+		return nil
+	}
+	return []Subject{h.Phone(n)}
+}
+
 // rangeDigits is how many digits at the end a range leaves open.
 const rangeDigits = 4
 

@@ -89,6 +89,59 @@ func eraseRemembers(w *world) {
 	}
 }
 
+// eraseVersions erases a phone that two keys made pseudonyms of.
+func eraseVersions(w *world) {
+	older := phone(1)
+	older.Key = 2
+	w.assess(signup(1, 1, start), 0)
+	ev := signup(1, 1, start)
+	ev.Subjects[hashing.Phone] = older
+	w.assess(ev, 0)
+	kept := w.assess(signup(2, 2, start), 0).ID
+	w.must(w.store.Erase(w.ctx(), &engine.Erasure{Domain: domain, Phones: []hashing.Subject{phone(1), older, phone(1)}, Now: start}))
+	equal(w.t, "known", w.look(signup(1, 1, start)).Records[hashing.Phone].Empty(), true)
+	equal(w.t, "known under the older key", w.look(ev).Records[hashing.Phone].Empty(), true)
+	if ids := w.logged(); !slices.Equal(ids, []engine.EventID{kept}) {
+		w.t.Errorf("the log holds %v, want %v", ids, kept)
+	}
+}
+
+// eraseLate erases phones whose events happened long before they were recorded, so that the phones are idle while
+// the events are in the log.
+func eraseLate(w *world) {
+	w.pass(0)
+	late := func(p int) engine.EventID {
+		ev := signup(p, p, start-300*days)
+		ev.Now = start
+		return w.assess(ev, 0).ID
+	}
+	for p := range 6 {
+		late(p)
+	}
+	again := late(6)
+	w.sweep(start)
+	equal(w.t, "signups of an idle phone", w.look(signup(0, 0, start)).Records[hashing.Phone].Total(scoring.Signup), 0)
+	w.assess(signup(1, 1, start), 0)
+	w.sweep(start)
+	w.must(w.store.Release(w.ctx(), &engine.Release{Domain: domain, Phone: phone(2), Now: start}))
+	w.assess(signup(2, 2, start), 0)
+	list := []engine.ListEntry{{List: "vip", Subject: phone(3), Added: start}}
+	w.must(w.store.PutEntries(w.ctx(), domain, list, nil))
+	_, err := w.store.RemoveEntry(w.ctx(), domain, "vip", phone(3), start)
+	w.must(err)
+	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "vip", Subject: phone(4), Added: start}}, nil))
+	w.outcome(again, scoring.Abuse, start, 0)
+	w.assess(signup(6, 6, start), 0)
+	w.sweep(start)
+	events, err := w.store.Timeline(w.ctx(), domain, phone(1), 10)
+	w.must(err)
+	equal(w.t, "events since the phone began anew", len(events), 1)
+	for p := range 7 {
+		w.erase(phone(p))
+	}
+	equal(w.t, "events in the log", len(w.logged()), 0)
+}
+
 func (m *machine) erase(rt *rapid.T) {
 	p := phone(rapid.IntRange(0, few-1).Draw(rt, "phone"))
 	m.check(rt, m.w.store.Erase(m.w.ctx(), &engine.Erasure{Domain: domain, Phones: []hashing.Subject{p}, Now: m.model.now}))

@@ -68,6 +68,8 @@ func Run(t *testing.T, open Open) {
 		{"erasing forgets a phone and nobody else", eraseForgets},
 		{"erasing again changes nothing", eraseAgain},
 		{"an erasure remembers its answer", eraseRemembers},
+		{"erasing forgets what every key made of a phone", eraseVersions},
+		{"erasing finds events that were recorded late", eraseLate},
 		{"lists are in force until they expire", listsExpire},
 		{"lists are read page by page", listPages},
 		{"list names are kept apart by domain", listDomains},
