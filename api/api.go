@@ -194,6 +194,12 @@ type ReleaseAnswer struct {
 	Generation uint32 `json:"generation"`
 }
 
+// EraseAnswer says that a number is forgotten, in the same words whether it was known or not.
+type EraseAnswer struct {
+	ErasedAt string `json:"erased_at"` // RFC 3339
+	Receipt  string `json:"receipt"`   // of this number and time: only the keyring can make it
+}
+
 // Profile is what is known of a phone.
 type Profile struct {
 	PhoneToken string     `json:"phone_token"`

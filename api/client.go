@@ -109,6 +109,11 @@ func (c *Client) Release(ctx context.Context, req PhoneRequest, opts ...Option) 
 	return send[ReleaseAnswer](ctx, c, http.MethodPost, "/v1/numbers/release", &req, opts)
 }
 
+// Erase forgets a number. The answer does not tell whether it was known.
+func (c *Client) Erase(ctx context.Context, req PhoneRequest, opts ...Option) (*EraseAnswer, error) {
+	return send[EraseAnswer](ctx, c, http.MethodPost, "/v1/numbers/erase", &req, opts)
+}
+
 // AddEntry puts a number on a list, or replaces its entry.
 func (c *Client) AddEntry(ctx context.Context, list string, entry ListEntry, opts ...Option) (*ListAnswer, error) {
 	return send[ListAnswer](ctx, c, http.MethodPost, entries(list), &entry, opts)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/ringfence/ringfence/hashing"
@@ -28,38 +29,50 @@ type Once struct {
 	// Render returns the answer to keep. It is called during the commit, when
 	// the results are known, and must not block.
 	Render func() []byte
+
+	seal func(answer []byte) []byte
+}
+
+// Answer returns the answer as it is to be kept: rendered, and sealed if it came by Idempotent.
+func (o *Once) Answer() []byte {
+	answer := o.Render()
+	if o.seal != nil {
+		answer = o.seal(answer)
+	}
+	return answer
 }
 
 // Remembered is what a store keeps under an idempotency key.
 type Remembered struct {
 	Fingerprint hashing.Digest
-	Expires     int64 // unix seconds
-	Answer      []byte
+	Expires     int64  // unix seconds
+	Answer      []byte // as Once.Answer returned it
 }
 
 // Idempotent runs do at most once for a key. When the key was used within
 // OnceFor by the same request, it returns the answer of then and replayed is
 // true; otherwise do runs, gives the Once to its mutation and sets Once.Render,
-// and the answer is what do returns. ErrKeyReused and ErrInFlight as they say.
-func (e *Engine) Idempotent(ctx context.Context, domain hashing.DomainID, key, fingerprint hashing.Digest,
-	do func(*Once) ([]byte, error),
-) (answer []byte, replayed bool, err error) {
-	if !e.flights.begin(domain, key) {
+// and the answer is what do returns. ErrKeyReused, ErrInFlight and ErrCorrupt as they say.
+func (e *Engine) Idempotent(ctx context.Context, retry hashing.Retry, do func(*Once) ([]byte, error)) (answer []byte, replayed bool, err error) {
+	if !e.flights.begin(e.cfg.Domain, retry.Key) {
 		return nil, false, ErrInFlight
 	}
-	defer e.flights.end(domain, key)
+	defer e.flights.end(e.cfg.Domain, retry.Key)
 	now := e.cfg.Now().Unix()
-	r, err := e.cfg.Store.Recall(ctx, domain, key, now)
+	r, err := e.cfg.Store.Recall(ctx, e.cfg.Domain, retry.Key, now)
 	if err != nil {
 		return nil, false, err
 	}
 	if r != nil {
-		if r.Fingerprint != fingerprint {
+		if r.Fingerprint != retry.Fingerprint {
 			return nil, false, ErrKeyReused
 		}
-		return r.Answer, true, nil
+		if answer, err = retry.Open(r.Answer); err != nil {
+			return nil, false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		return answer, true, nil
 	}
-	answer, err = do(&Once{Key: key, Fingerprint: fingerprint, Expires: now + OnceFor})
+	answer, err = do(&Once{Key: retry.Key, Fingerprint: retry.Fingerprint, Expires: now + OnceFor, seal: retry.Seal})
 	return answer, false, err
 }
 

@@ -71,6 +71,11 @@ type Store interface {
 	// labels. Lists it is on stay.
 	Release(ctx context.Context, r *Release) error
 
+	// Erase forgets a phone: its record, links, labels and entries on lists, and its events of all generations,
+	// which are unknown afterwards. What they counted for other subjects stays. A phone that was never
+	// seen is erased alike. The bytes leave the disk later: see the driver.
+	Erase(ctx context.Context, e *Erasure) error
+
 	// Entry returns one logged event, or ErrUnknownEvent.
 	Entry(ctx context.Context, domain hashing.DomainID, id EventID) (*record.Entry, error)
 

@@ -3,6 +3,7 @@ package hashing
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
@@ -28,6 +29,7 @@ const (
 	attrLinkTag     = "link-tag"
 	attrIdempotency = "idempotency"
 	attrKeyCheck    = "key-check"
+	attrReceipt     = "receipt"
 )
 
 // subkey derives the key of an attribute of a domain: HKDF with SHA-256 (RFC 5869), no
@@ -90,7 +92,7 @@ type hasher struct {
 	domain DomainID
 	key    KeyID
 
-	phone, rng, account, ip, network, device, link, once *mac
+	phone, rng, account, ip, network, device, link, once, receipt *mac
 }
 
 func newHasher(domain DomainID, name string, key KeyID, secret []byte) *Hasher {
@@ -99,7 +101,7 @@ func newHasher(domain DomainID, name string, key KeyID, secret []byte) *Hasher {
 		domain: domain, key: key,
 		phone: under(attrPhone), rng: under(attrRange), account: under(attrAccount),
 		ip: under(attrIP), network: under(attrNetwork), device: under(attrDevice),
-		link: under(attrLinkTag), once: under(attrIdempotency),
+		link: under(attrLinkTag), once: under(attrIdempotency), receipt: under(attrReceipt),
 	})}
 }
 
@@ -119,6 +121,15 @@ func (h *Hasher) Phone(n Number) Subject {
 		return Subject{}
 	}
 	return h.subject(Phone, h.p.v.phone, n.p.v.text(), "")
+}
+
+// PhoneVersions returns the subjects of a number under every key that the hasher has, the primary first; none for the
+// zero Number. So far it has one.
+func (h *Hasher) PhoneVersions(n Number) []Subject {
+	if n.p == nil {
+		return nil
+	}
+	return []Subject{h.Phone(n)}
 }
 
 // rangeDigits is how many digits at the end a range leaves open.
@@ -205,6 +216,14 @@ func (h *Hasher) Fingerprint(route string, body []byte) Digest {
 	_, _ = inner.Write(body)
 	var sum [sha256.Size]byte
 	return h.p.v.once.digest(append(onceBody[:1:1], inner.Sum(sum[:0])...), "")
+}
+
+// Receipt returns the text that shows that a subject was erased at a time in unix seconds. Whoever has the keyring
+// and the number can make it again; to anybody else it tells nothing, not even of which number it is.
+func (h *Hasher) Receipt(s Subject, at int64) string {
+	var in [SubjectSize + 8]byte
+	d := h.p.v.receipt.digest(binary.BigEndian.AppendUint64(s.Append(in[:0]), uint64(at)), "") //nolint:gosec // kept bit by bit
+	return tokenBytes.EncodeToString(d[:])
 }
 
 // Token reads a token that this domain gave out: ParseToken, and ErrToken for

@@ -181,6 +181,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		auditor *Auditor
 		wrap    Wrap
 		unwrap  Unwrap
+		retry   Retry
 	}
 	// A passphrase whose bytes the pattern below knows; closures must not show what they hold.
 	wrap, unwrap := Seal(secret, bytes.NewReader(secret)), Unseal(func() ([]byte, error) { return secret, nil })
@@ -190,11 +191,13 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			t.Errorf("%s of what is hidden would not be noticed", verb)
 		}
 	}
+	nested := holder{n, ring, hasher, ring.Auditor(), wrap, unwrap, hasher.Retry("12025550143", "r", secret)}
 	values := map[string]any{
 		"number": n, "pointer": &n, "keyring": ring, "keyring value": *ring, "hasher": hasher, "auditor": ring.Auditor(), "auditor value": *ring.Auditor(), "seal": wrap, "unseal": unwrap, "error of a seal": failed,
+		"retry": hasher.Retry("12025550143", "r", secret),
 		"slice": []Number{n}, "map": map[string]Number{"a": n}, "error": fmt.Errorf("about %v", n),
 		// Formatting cannot call methods of unexported fields: what they hold must be out of reach.
-		"nested": holder{n, ring, hasher, ring.Auditor(), wrap, unwrap}, "nested pointer": &holder{n, ring, hasher, ring.Auditor(), wrap, unwrap},
+		"nested": nested, "nested pointer": &nested,
 	}
 	for name, v := range values {
 		for _, shown := range renderings(v) {

@@ -137,8 +137,7 @@ func (s *Server) once(j *job, key, route string, raw []byte, run func() ([]byte,
 		answer, err := run()
 		return answer, false, err
 	}
-	h := s.cfg.Hasher
-	return s.cfg.Engine.Idempotent(j.ctx, h.Domain(), h.IdempotencyKey(keptUnder(j.ctx, key)), h.Fingerprint(route+" "+j.path, raw),
+	return s.cfg.Engine.Idempotent(j.ctx, s.cfg.Hasher.Retry(keptUnder(j.ctx, key), route+" "+j.path, raw),
 		func(once *engine.Once) ([]byte, error) {
 			j.once = once
 			return run()

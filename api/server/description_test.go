@@ -19,7 +19,7 @@ var wireTypes = map[string]any{
 	"AssessmentRequest": api.AssessmentRequest{}, "Assessment": api.Assessment{}, "BatchLine": api.BatchLine{}, "BatchAnswer": api.BatchAnswer{},
 	"LoggedAssessment": api.LoggedAssessment{}, "Reason": api.Reason{}, "Number": api.Number{}, "Accounts": api.Accounts{}, "Policy": api.Policy{},
 	"OutcomeRequest": api.OutcomeRequest{}, "OutcomeAnswer": api.OutcomeAnswer{}, "OutcomeResult": api.OutcomeResult{},
-	"PhoneRequest": api.PhoneRequest{}, "LinkAnswer": api.LinkAnswer{}, "UnlinkAnswer": api.UnlinkAnswer{}, "ReleaseAnswer": api.ReleaseAnswer{},
+	"PhoneRequest": api.PhoneRequest{}, "LinkAnswer": api.LinkAnswer{}, "UnlinkAnswer": api.UnlinkAnswer{}, "ReleaseAnswer": api.ReleaseAnswer{}, "EraseAnswer": api.EraseAnswer{},
 	"Profile": api.Profile{}, "ListEntry": api.ListEntry{}, "ListAnswer": api.ListAnswer{}, "ImportAnswer": api.ImportAnswer{},
 	"ListPage": api.ListPage{}, "ListNames": api.ListNames{}, "RemoveAnswer": api.RemoveAnswer{}, "Problem": api.Problem{},
 	"ShadowDecision": api.ShadowDecision{}, "PolicyRequest": api.PolicyRequest{}, "PolicyCheck": api.PolicyCheck{}, "PolicyVersion": api.PolicyVersion{},

@@ -188,6 +188,7 @@ func send(t *testing.T, s *Server, call string, header ...string) *httptest.Resp
 	body := map[string]string{
 		"/v1/assessments": signup, "/v1/assessments/batch": signup, "/v1/outcomes": `{"assessment_id":"00000000000000000000000000","outcome":"abuse"}`,
 		"/v1/lists/{name}/entries": `{"phone_number":"+12025550143"}`, "/v1/numbers/lookup": `{"phone_number":"+12025550143"}`, "/v1/numbers/release": `{"phone_number":"+12025550143"}`,
+		"/v1/numbers/erase": `{"phone_number":"+12025550143"}`,
 	}[path]
 	if strings.HasPrefix(path, "/v1/links/") {
 		body = `{"phone_number":"+12025550143","account_id":"u_81"}`

@@ -207,6 +207,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/links/unlink", access.Outcome, "links.unlink", call(s, s.readLink, s.unlink)},
 		{http.MethodPost, "/v1/numbers/lookup", access.Read, "", call(s, s.readPhone, s.lookup)},
 		{http.MethodPost, "/v1/numbers/release", access.Outcome, "numbers.release", call(s, s.readPhone, s.release)},
+		{http.MethodPost, "/v1/numbers/erase", access.Admin, "numbers.erase", call(s, s.readErase, s.erase)},
 		{http.MethodGet, "/v1/lists", access.Tune, "", s.lists},
 		{http.MethodGet, entriesRoute, access.Tune, "", s.listEntries},
 		{http.MethodPost, entriesRoute, access.Tune, "lists.add", s.addEntries},

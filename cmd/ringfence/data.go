@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -68,12 +69,26 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 	if err != nil {
 		return nil, nil, err
 	}
-	o := pebblestore.Options{Keys: ring.KeyChecks(), Create: init, Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die, Reserve: f.reserve, Ballast: f.ballast}
+	o := f.options(ring, log)
+	o.Create = init
 	if f.tolerant {
 		o.Damaged = func(error) {}
 	}
 	store, err := pebblestore.Open(folder, o)
 	return store, hasher, err
+}
+
+func (f *dataFlags) options(ring *hashing.Keyring, log *slog.Logger) pebblestore.Options {
+	return pebblestore.Options{Keys: ring.KeyChecks(), Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die, Reserve: f.reserve, Ballast: f.ballast}
+}
+
+// rewrite rewrites the store, which nobody else may have open.
+func (f *dataFlags) rewrite(ctx context.Context) error {
+	ring, err := f.loadKeyring()
+	if err != nil {
+		return err
+	}
+	return pebblestore.Rewrite(ctx, filepath.Join(f.data, "store"), f.options(ring, slog.New(slog.DiscardHandler)))
 }
 
 // die ends the process for a store that cannot go on.

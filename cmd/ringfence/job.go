@@ -54,6 +54,9 @@ type purged struct {
 
 // do does a job on the data folder: here, or in the server that has it open.
 func (f *dataFlags) do(ctx context.Context, j job) (any, error) {
+	if j.Do == "rewrite" {
+		return nil, f.rewrite(ctx)
+	}
 	f.tolerant = j.Do == "verify"
 	store, _, err := f.open(false, slog.New(slog.DiscardHandler))
 	if errors.Is(err, engine.ErrLocked) {

@@ -57,7 +57,7 @@ func newRoot(stdout io.Writer) *cobra.Command {
 		return usage("a flag that this command does not have, or a value that the flag does not take")
 	})
 	root.PersistentFlags().String("config", "", "configuration file in YAML: see ringfence config show --help")
-	root.AddCommand(newServe(), newAssess(), newOutcome(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
+	root.AddCommand(newServe(), newAssess(), newOutcome(), newErase(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
 		newBacktest(), newTune(), newLabels(), newDoctor(), newStore(), newAPIKeys(), newAudit(), newConfig(), newDocs(), newOpenAPI(), newMan(), newVersion())
 	root.InitDefaultCompletionCmd()
 	root.SetHelpCommand(newHelp(root))

@@ -74,9 +74,22 @@ func newStoreStats() *cobra.Command {
 }
 
 func newStoreCompact() *cobra.Command {
-	return newJob("compact", "give back the space of what was deleted", "Happens by itself over time. Takes minutes, and space of its own meanwhile.",
-		cobra.NoArgs, func(j *job, _ []string) error { j.Do = "compact"; return nil }, "the tables are compact")
+	var hard bool
+	cmd := newJob("compact", "give back the space of what was deleted", compactHelp, cobra.NoArgs, func(j *job, _ []string) error {
+		if j.Do = "compact"; hard {
+			j.Do = "rewrite"
+		}
+		return nil
+	}, "the store is compact")
+	cmd.Flags().BoolVar(&hard, "hard", false, "leave no byte of what was erased in the data folder; stop the server first")
+	return cmd
 }
+
+const compactHelp = `Happens by itself over time. Takes minutes, and space of its own meanwhile.
+
+--hard writes the whole store anew, tables, logs and manifests, so that the data folder holds no byte of what was erased, deleted or
+replaced. Stop the server first. It takes about as much room as the store has, for a while; it may be stopped and begun again. Backups that were
+made before, and what the disk itself keeps of deleted files, are not in its reach. Without --hard:`
 
 func newStorePurge() *cobra.Command {
 	var before string

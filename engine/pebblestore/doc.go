@@ -46,7 +46,7 @@
 // engine.ErrCorrupt, and has touched nothing, when something durable cannot be read. What cannot be told from a power cut is damage
 // to the last moment of the log before a crash.
 //
-// # Layout, format 2
+// # Layout, format 3
 //
 // The first byte of a key names the table. Integers are big-endian.
 //
@@ -56,6 +56,7 @@
 //	01 "watermark"                                 number of a change (8)
 //	01 "retention"                                 nanoseconds for subjects (8) and events (8), bytes of the log (8)
 //	01 "clock"                                     unix time (8): what expired before may be gone
+//	01 "unlinked"                                  number (8) up to which a phone's events may not all be linked, of a store that was upgraded
 //	10 kind (1) key id (2) pseudonym (16)          subject record: see package record
 //	20 domain (2) event id (16)                    log entry: see package record
 //	21 number (8)                                  effect: see package record; forgotten some time behind the watermark

@@ -15,6 +15,15 @@ func (s *Store) idle(r *record.Record, now int64) bool {
 	return r.Idle(record.TimeOf(now), uint32(s.opts.Retention.Subjects/time.Second)) //nolint:gosec // bounded by Open
 }
 
+// sweepable reports whether the record of a subject may go: it is idle, or all there is in it is the name of an event; and of the
+// events that erasure would find from it, none is in the log.
+func (s *Store) sweepable(kind hashing.Kind, r *record.Record, now int64) bool {
+	if !s.idle(r, now) && !r.Remnant() {
+		return false
+	}
+	return kind != hashing.Phone || r.Newest() < s.logFrom(now)/hour*hour // sweepLog gives up whole hours
+}
+
 // logFrom returns the first number that an event in force can have.
 func (s *Store) logFrom(now int64) record.Seq {
 	from := now - int64(s.opts.Retention.Log/time.Second) + 1
@@ -33,8 +42,8 @@ func (t *tx) hideIdle() {
 	}
 }
 
-// forgetIdle forgets those of the subjects that are idle, whose records are loaded into the places of their kinds. The step
-// has to put them, which are returned.
+// forgetIdle forgets those of the subjects that are idle, whose records are loaded into the places of their kinds, since
+// something is about to happen to them. The step has to put them, which are returned.
 func (t *tx) forgetIdle(subjects *hashing.Subjects) (idle hashing.Subjects, err error) {
 	found := false
 	for kind, s := range subjects {
@@ -45,11 +54,16 @@ func (t *tx) forgetIdle(subjects *hashing.Subjects) (idle hashing.Subjects, err 
 	if !found {
 		return idle, nil
 	}
-	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: record.OpSweep, Time: t.now, Now: t.now, Subjects: idle}
-	for kind, s := range idle {
+	return idle, t.forget(record.OpLapse, &idle)
+}
+
+// forget makes the effect of an op that forgets subjects, and writes it to the journal.
+func (t *tx) forget(op record.Op, subjects *hashing.Subjects) error {
+	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: op, Time: t.now, Now: t.now, Subjects: *subjects}
+	for kind, s := range subjects {
 		if s.Given() {
 			t.effect.Apply(hashing.Kind(kind), &t.records[kind])
 		}
 	}
-	return idle, t.putJournal()
+	return t.putJournal()
 }

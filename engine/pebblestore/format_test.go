@@ -38,16 +38,22 @@ func fixture(t *testing.T, name string) (dir string, ring *hashing.Keyring, h *h
 
 // TestFormats opens what every earlier format left on a disk. The fixtures never change.
 func TestFormats(t *testing.T) {
-	dir, ring, h := fixture(t, "format1")
+	for _, name := range []string{"format1", "format2"} {
+		t.Run(name, func(t *testing.T) { openFormat(t, name) })
+	}
+}
+
+func openFormat(t *testing.T, name string) {
+	dir, ring, h := fixture(t, name)
 	if _, err := Open(dir, Options{Keys: ring.KeyChecks()}); !errors.Is(err, engine.ErrOlderFormat) {
-		t.Errorf("format 1 without being asked to upgrade: %v", err)
+		t.Errorf("an older format without being asked to upgrade: %v", err)
 	}
 	stranger := []hashing.KeyCheck{{Key: 1, Value: [16]byte{9}}}
 	if _, err := Open(dir, Options{Keys: stranger, Upgrade: true}); !errors.Is(err, engine.ErrWrongKeyring) {
 		t.Errorf("another keyring: %v", err)
 	}
 	if _, err := Open(dir, Options{Keys: ring.KeyChecks()}); !errors.Is(err, engine.ErrOlderFormat) {
-		t.Errorf("format 1 after another keyring was refused: %v", err)
+		t.Errorf("an older format after another keyring was refused: %v", err)
 	}
 	s, err := Open(dir, Options{Keys: ring.KeyChecks(), Upgrade: true})
 	if err != nil {

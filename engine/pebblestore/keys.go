@@ -28,6 +28,7 @@ var (
 	keyWatermark = []byte("\x01watermark")
 	keyRetention = []byte("\x01retention")
 	keyClock     = []byte("\x01clock")
+	keyUnlinked  = []byte("\x01unlinked")
 )
 
 func appendCheckKey(dst []byte, id hashing.KeyID) []byte {

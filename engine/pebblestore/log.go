@@ -72,9 +72,10 @@ func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone has
 	}
 	t.unlock() // the log only grows at its end; an event that comes in meanwhile is newer than this walk
 	now := s.clock.now.Load()
-	if s.idle(r, now) {
+	if r.Empty() || s.idle(r, now) {
 		return nil, nil
 	}
+	first := record.TimeOf(r.FirstSeen())
 	oldest := s.logFrom(now)
 	it, err := s.db.NewIter(logBounds(domain))
 	if err != nil {
@@ -85,6 +86,9 @@ func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone has
 		var e *record.Entry
 		if e, err = entryAt(it, domain, seq); e == nil {
 			break // expired: so is everything before it
+		}
+		if e.Generation != r.Generation() || record.TimeOf(e.Time) < first {
+			break // of who had the number before, or from before it was forgotten
 		}
 		events = append(events, e)
 		seq = e.Prev

@@ -14,8 +14,9 @@ import (
 )
 
 // format is the version of the layout that this package writes. In format 1, records were
-// written with every change and there was neither journal nor watermark.
-const format = 2
+// written with every change and there was neither journal nor watermark. In format 2, nothing was erased, and
+// a phone's events were linked to one another only as far as it was neither released nor forgotten.
+const format = 3
 
 // openMeta checks the format and the keyring, or writes them to a new store. Nothing is
 // changed before the keyring is known to be the right one.
@@ -80,17 +81,23 @@ func (s *Store) checkMeta(stored []byte) error {
 	if err := s.checkKeys(); err != nil || version == format {
 		return err
 	}
-	return s.upgrade()
+	return s.upgrade(version)
 }
 
-// upgrade makes a store of format 1 one of the present format: the tables hold all there is.
-func (s *Store) upgrade() error {
+// upgrade makes a store of an earlier format one of the present format. In format 1, the tables hold all there is.
+func (s *Store) upgrade(from uint32) error {
 	newest, err := s.newestSeq()
 	if err != nil {
 		return err
 	}
 	b := s.db.NewBatch()
-	if err := b.Set(keyWatermark, binary.BigEndian.AppendUint64(nil, newest), nil); err != nil {
+	number := binary.BigEndian.AppendUint64(nil, newest)
+	if from == 1 {
+		if err := b.Set(keyWatermark, number, nil); err != nil {
+			return err
+		}
+	}
+	if err := b.Set(keyUnlinked, number, nil); err != nil {
 		return err
 	}
 	if err := b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, format), nil); err != nil {
@@ -107,6 +114,9 @@ func (s *Store) resume() error {
 	}
 	kept, err := s.getNumber(keyClock, "clock")
 	if err != nil {
+		return err
+	}
+	if s.unlinked, err = s.getNumber(keyUnlinked, "number of an upgrade"); err != nil {
 		return err
 	}
 	newest, err := s.newestSeq()

@@ -20,7 +20,7 @@ func (t *tx) putOnce(domain hashing.DomainID, once *engine.Once) error {
 	// By a clock that is far ahead, a key would last for years.
 	expires := min(once.Expires, t.now+cmp.Or(once.Lasts, 2*engine.OnceFor))
 	t.value = binary.BigEndian.AppendUint64(t.value, uint64(expires)) //nolint:gosec // kept bit by bit
-	t.value = append(t.value, once.Render()...)
+	t.value = append(t.value, once.Answer()...)
 	return t.writes().Set(t.key, t.value, nil)
 }
 

@@ -112,7 +112,7 @@ func (s *Store) looksExpired(table byte, key, value []byte, now int64) (bool, er
 		if err := r.Load(value); err != nil {
 			return false, fmt.Errorf("%w: subject record", engine.ErrCorrupt)
 		}
-		return s.idle(&r, now), nil
+		return s.sweepable(hashing.Kind(key[1]), &r, now), nil
 	case tableOnce:
 		if len(value) < onceHead {
 			return false, fmt.Errorf("%w: idempotency entry", engine.ErrCorrupt)
@@ -150,16 +150,16 @@ func (s *Store) sweepSubjects(ctx context.Context, keys [][]byte, now int64, swe
 		if err := t.load(subject, r); err != nil {
 			return err
 		}
+		if !s.sweepable(subject.Kind, r, now) {
+			continue
+		}
 		var alone hashing.Subjects
 		alone[subject.Kind] = subject
-		idle, err := t.forgetIdle(&alone)
-		if err != nil {
+		if err := t.forget(record.OpSweep, &alone); err != nil {
 			return err
 		}
-		if idle != (hashing.Subjects{}) {
-			t.putCopy(subject, r)
-			swept.Subjects++
-		}
+		t.putCopy(subject, r)
+		swept.Subjects++
 	}
 	return t.commit(0, nil)
 }

@@ -191,6 +191,10 @@ func (t *tx) putEffect() (changed bool, err error) {
 func (t *tx) putJournal() error {
 	t.changes++
 	t.s.noteJournal(t.effect.Seq)
+	return t.writeJournal()
+}
+
+func (t *tx) writeJournal() error {
 	t.key = appendJournalKey(t.key[:0], uint64(t.effect.Seq))
 	t.value = t.effect.Append(t.value[:0])
 	return t.writes().Set(t.key, t.value, nil)

@@ -64,6 +64,7 @@ func (s *Store) Verify(ctx context.Context) (*Verified, error) {
 	}{
 		{tableSubject, "subject records", v.record},
 		{tableLog, "event log", v.event},
+		{tableJournal, "journal", v.effect},
 		{tableOnce, "idempotency keys", v.key},
 		{tableEntries, "list entries", v.entry},
 		{tablePolicy, "policies", v.policy},
@@ -250,8 +251,27 @@ func (v *verification) event(key, value []byte) (cause string, err error) {
 		return "", err
 	}
 	expired := e.Time+int64(v.s.opts.Retention.Subjects.Seconds()) <= v.s.clock.now.Load()
-	if r.Applied() < id.Seq() && !expired {
-		return "the record of its phone does not hold it", nil
+	if r.Applied() >= id.Seq() || expired {
+		return "", nil
+	}
+	if b, err := v.s.get(key); err != nil || b == nil { // erased meanwhile
+		return "", err
+	}
+	return "the record of its phone does not hold it", nil
+}
+
+// effect looks at what recovery would make again, what is left of erased events included.
+func (v *verification) effect(key, value []byte) (cause string, err error) {
+	seq, err := seqOf(key)
+	if err != nil {
+		return "its key names no change", nil
+	}
+	var f record.Effect
+	if f.Decode(seq, value) != nil {
+		return "it is no change", nil
+	}
+	if uint64(seq) > v.s.lastSeq.Load() {
+		return "it was never made", nil
 	}
 	return "", nil
 }

@@ -197,11 +197,18 @@ func (r *Record) label(ev scoring.Event, n int) {
 	})
 }
 
-// Release begins a new generation: everything but the lists is forgotten.
+// Release begins a new generation: everything but the lists is forgotten. The newest event
+// stays named, so that the walk over a phone's events reaches all generations: erasure needs that.
 func (r *Record) Release() {
-	next := r.Generation() + 1
+	next, newest := r.Generation()+1, r.Newest()
 	r.clear()
 	r.edit(sectionGeneration, func(b []byte) []byte { return binary.BigEndian.AppendUint32(b[:0], next) })
+	r.nameNewest(newest)
+}
+
+func (r *Record) nameNewest(seq Seq) {
+	r.begin()
+	binary.BigEndian.PutUint64(r.b[atNewest:], uint64(seq))
 }
 
 // clear forgets everything but the lists and the generation.
@@ -216,3 +223,6 @@ func (r *Record) clear() {
 		r.edit(sectionLists, func(b []byte) []byte { return append(b, lists...) })
 	}
 }
+
+// Erase forgets everything, the generation and the lists too.
+func (r *Record) Erase() { r.b, r.sections = r.b[:0], r.sections[:0] }

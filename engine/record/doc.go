@@ -19,7 +19,8 @@
 //	0       1     version: 1
 //	1       4     Time first seen, of the present generation
 //	5       4     Time last seen
-//	9       8     Seq of the newest event, 0 for none
+//	9       8     Seq of the newest event of whichever generation, 0 for none; in records released by
+//	              earlier programs, of the present one
 //	17      ...   sections, in ascending order of their id, each at most once
 //
 //	section id     body, each of which tells its own length
@@ -72,5 +73,7 @@
 //	...   OpUnlink: link tag (8)
 //	...   OpList: list id (2), sv unix seconds of expiry or 0
 //	...   OpUnlist: list id (2)
-//	...   OpSweep: nothing
+//	...   OpSweep, OpLapse: nothing
+//	...   OpErase without a phone: scoring.Event (1), flags (1: 1 verified, 2 a country was given), the phone's
+//	      member tag (4), country, if one was given (2)
 package record

@@ -18,8 +18,10 @@ const (
 	OpRelease               // a phone begins a new generation
 	OpList                  // a subject is put on a list
 	OpUnlist                // a subject is taken off a list
-
-	OpSweep Op = 8 // idle subjects are forgotten: see Forget
+	_                       // 6 is kept free for the move to another key
+	OpErase                 // a phone is forgotten; or, without a phone, what an erased event left with others
+	OpSweep                 // idle subjects are forgotten: see Forget
+	OpLapse                 // idle subjects begin anew, as something happens to them: see Lapse
 )
 
 // Effect is one change of records that is not an assessed event. Stores make every such
@@ -36,8 +38,40 @@ type Effect struct {
 	Linked   bool            // of OpOutcome: the account is linked to the phone
 	Link     hashing.LinkTag // of OpOutcome and OpUnlink
 
+	Remains Remains // of OpErase without a phone
+
 	List    uint16 // of OpList and OpUnlist
 	Expires int64  // of OpList: unix seconds, 0 for never
+}
+
+// Remains is what an event of an erased phone left in the records of its other subjects. It takes the
+// place of the event's log entry for as long as records may have to be made again, and has the Seq of the event.
+type Remains struct {
+	Event    scoring.Event
+	Verified bool   // the event counted as verified, too
+	Tag      uint32 // of the phone, as distinct counts keep it
+	Country  string // two letters, "" for unknown
+}
+
+// RemainsOf returns what is left of an event once its phone is erased. ok is false when nobody else took part.
+func RemainsOf(e *Entry) (f Effect, ok bool) {
+	f = Effect{Seq: e.ID.Seq(), Op: OpErase, Time: e.Time, Now: e.Now, Subjects: e.Subjects}
+	f.Remains = Remains{Event: e.Kind, Verified: e.Verified, Tag: e.Subjects[hashing.Phone].Tag(), Country: e.Country}
+	f.Subjects[hashing.Phone] = hashing.Subject{}
+	return f, f.Subjects != hashing.Subjects{}
+}
+
+// applyRemains counts in the record of another subject what the event counted there.
+func (f *Effect) applyRemains(owner hashing.Kind, r *Record) {
+	at, now := TimeOf(f.Time), TimeOf(f.Now)
+	m := NewMark(f.Remains.Event, at, now, f.Seq, &f.Subjects, f.Remains.Country)
+	if tellsApart(f.Remains.Event) {
+		m.members[scoring.Phones] = member{f.Remains.Tag, true}
+	}
+	r.Apply(owner, &m)
+	if f.Remains.Verified {
+		r.countOutcome(scoring.Verified, 0, at, now)
+	}
 }
 
 // Apply changes the record of one of the effect's subjects. It reports false when there was
@@ -57,10 +91,24 @@ func (f *Effect) Apply(owner hashing.Kind, r *Record) (changed bool) {
 		changed = r.DropList(f.List)
 	case OpSweep:
 		r.Forget()
+	case OpLapse:
+		r.Lapse(owner)
+	case OpErase:
+		return f.applyErase(owner, r)
 	}
 	if changed {
 		r.setApplied(f.Seq)
 	}
+	return changed
+}
+
+func (f *Effect) applyErase(owner hashing.Kind, r *Record) (changed bool) {
+	if !f.Subjects[hashing.Phone].Given() {
+		f.applyRemains(owner, r)
+		return true
+	}
+	changed = len(r.Bytes()) > 0
+	r.Erase()
 	return changed
 }
 
@@ -127,8 +175,41 @@ func (f *Effect) Append(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, f.Expires)
 	case OpUnlist:
 		dst = binary.BigEndian.AppendUint16(dst, f.List)
+	case OpErase:
+		if !f.Subjects[hashing.Phone].Given() {
+			dst = f.Remains.append(dst)
+		}
 	}
 	return dst
+}
+
+const (
+	remainsVerified = 1 << iota
+	remainsCountry
+)
+
+func (m *Remains) append(dst []byte) []byte {
+	flags := byte(0)
+	if m.Verified {
+		flags |= remainsVerified
+	}
+	if m.Country != "" {
+		flags |= remainsCountry
+	}
+	dst = append(dst, byte(m.Event), flags)
+	return append(binary.BigEndian.AppendUint32(dst, m.Tag), m.Country...)
+}
+
+func (d *decoder) remains() (m Remains) {
+	m.Event = scoring.Event(d.byte())
+	flags := d.byte()
+	m.Verified = flags&remainsVerified != 0
+	m.Tag = d.uint32()
+	if flags&remainsCountry != 0 {
+		m.Country = string(d.bytes(2))
+	}
+	d.bad = d.bad || m.Event == 0 || m.Event.Outcome() || m.Event >= scoring.Events || flags >= remainsCountry<<1
+	return m
 }
 
 // Decode makes f the effect with the given Seq and encoded value. It returns
@@ -150,11 +231,15 @@ func (f *Effect) Decode(seq Seq, b []byte) error {
 		d.bad = d.bad || !f.Event.Outcome() || f.Replaced != 0 && !f.Replaced.Outcome()
 	case OpUnlink:
 		copy(f.Link[:], d.bytes(len(f.Link)))
-	case OpRelease, OpSweep:
+	case OpRelease, OpSweep, OpLapse:
 	case OpList:
 		f.List, f.Expires = d.uint16(), d.varint()
 	case OpUnlist:
 		f.List = d.uint16()
+	case OpErase:
+		if !f.Subjects[hashing.Phone].Given() {
+			f.Remains = d.remains()
+		}
 	default:
 		d.bad = true
 	}

@@ -296,6 +296,13 @@ func (d *decoder) uint64() uint64 {
 	return 0
 }
 
+func (d *decoder) uint32() uint32 {
+	if b := d.bytes(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
 func (d *decoder) uint16() uint16 {
 	if b := d.bytes(2); b != nil {
 		return binary.BigEndian.Uint16(b)

@@ -44,6 +44,12 @@ func readGolden(t *testing.T, name string) []byte {
 	return want
 }
 
+func withoutPhone() hashing.Subjects {
+	s := subjects()
+	s[hashing.Phone] = hashing.Subject{}
+	return s
+}
+
 // busy is a phone with everything that a record can hold.
 func busy() *Record {
 	all := subjects()
@@ -94,7 +100,11 @@ func TestGoldenRecord(t *testing.T) {
 		t.Errorf("lists %v", lists)
 	}
 	r.Release()
-	golden(t, "record_released", r.Bytes())
+	golden(t, "record_released2", r.Bytes())
+	// Earlier programs forgot the newest event.
+	if err := r.Load(readGolden(t, "record_released")); err != nil || r.Generation() != 1 || r.Newest() != 0 || !r.Empty() {
+		t.Errorf("a record released earlier is read as generation %d, newest %d: %v", r.Generation(), r.Newest(), err)
+	}
 }
 
 // TestGoldenEntry reads what version 1 wrote, and holds versions 2 and 3 to their fixtures.
@@ -159,8 +169,14 @@ func TestGoldenEffects(t *testing.T) {
 		"effect_unlink":  {Op: OpUnlink, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), Link: hashing.LinkTag{4}},
 		"effect_release": {Op: OpRelease, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 		"effect_list":    {Op: OpList, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), List: 300, Expires: 1_900_000_000},
-		"effect_unlist":  {Op: OpUnlist, Subjects: subjects(), List: 300},
-		"effect_sweep":   {Op: OpSweep, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
+		"effect_erase":   {Op: OpErase, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
+		"effect_remains": {
+			Op: OpErase, Time: 1_800_000_000, Now: 1_800_000_007, Subjects: withoutPhone(),
+			Remains: Remains{Event: scoring.Verification, Verified: true, Tag: 0x01020304, Country: "GB"},
+		},
+		"effect_unlist": {Op: OpUnlist, Subjects: subjects(), List: 300},
+		"effect_lapse":  {Op: OpLapse, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
+		"effect_sweep":  {Op: OpSweep, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 	} {
 		b := golden(t, name, e.Append(nil))
 		var read Effect

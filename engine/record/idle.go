@@ -1,5 +1,7 @@
 package record
 
+import "github.com/ringfence/ringfence/hashing"
+
 // Idle reports whether the subject is as good as one never seen: nothing happened to it in
 // (now-seconds, now] nor later, no account is linked to it, and no list that it is on is in force. A subject to
 // which nothing ever happened is not idle: there is nothing to forget.
@@ -20,3 +22,19 @@ func (r *Record) listed(now Time) (is bool) {
 // Forget makes an idle record that of a subject never seen. The lists stay, in force or not: whoever sweeps
 // their entries takes them off. So does the generation, or an outcome of an earlier one would count again.
 func (r *Record) Forget() { r.clear() }
+
+// Lapse is Forget for a subject to which something is about to happen. A phone keeps the name of its newest event,
+// which may still be in the log, so that erasure finds it: events are recorded late when they are imported.
+func (r *Record) Lapse(owner hashing.Kind) {
+	newest := r.Newest()
+	r.clear()
+	if owner == hashing.Phone && newest != 0 {
+		r.nameNewest(newest)
+	}
+}
+
+// Remnant reports whether the record names the newest event of a subject of which nothing else is kept.
+func (r *Record) Remnant() bool {
+	n := len(r.sections)
+	return r.Empty() && r.Newest() != 0 && (n == 0 || n == 1 && r.sections[0].id == sectionApplied)
+}

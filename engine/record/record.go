@@ -265,8 +265,7 @@ func (r *Record) FirstSeen() int64 { return unix(r.time(atFirst)) }
 // LastSeen returns when the subject was last seen, in unix seconds, 0 for never.
 func (r *Record) LastSeen() int64 { return unix(r.time(atLast)) }
 
-// Newest returns the newest event of the subject in its present generation, 0
-// for none.
+// Newest returns the newest event of the subject, of whichever generation, 0 for none.
 func (r *Record) Newest() Seq {
 	if len(r.b) < headSize {
 		return 0
@@ -283,9 +282,9 @@ func (r *Record) Applied() Seq {
 	return r.Newest()
 }
 
-// setApplied notes a change that is no event. Where nothing else is left there is no record.
+// setApplied notes a change that is no event. Where nothing else is left there is no record, unless it names an event.
 func (r *Record) setApplied(seq Seq) {
-	if n := len(r.sections); r.Empty() && (n == 0 || n == 1 && r.sections[0].id == sectionApplied) {
+	if n := len(r.sections); r.Empty() && r.Newest() == 0 && (n == 0 || n == 1 && r.sections[0].id == sectionApplied) {
 		r.b, r.sections = r.b[:0], r.sections[:0]
 		return
 	}

@@ -44,6 +44,7 @@ type eventModel struct {
 	proof      scoring.Event
 	label      scoring.Event
 	claimed    bool
+	erased     bool
 }
 
 func newModel() *model {
@@ -76,7 +77,7 @@ func (m *model) idle(s hashing.Subject) bool {
 }
 
 // logged reports whether an event is in the log.
-func (m *model) logged(e *eventModel) bool { return e.recorded > m.now-90*days }
+func (m *model) logged(e *eventModel) bool { return !e.erased && e.recorded > m.now-90*days }
 
 func (m *model) newSubject(generation uint32) *subjectModel {
 	sm := newSubjectModel(generation)
@@ -217,6 +218,17 @@ func (m *model) release(phone hashing.Subject) uint32 {
 	next := m.subject(phone).generation + 1
 	m.subjects[phone] = m.newSubject(next)
 	return next
+}
+
+// erase forgets a phone and its events. What they counted for others stays.
+func (m *model) erase(phone hashing.Subject) {
+	delete(m.subjects, phone)
+	for _, entries := range m.lists {
+		delete(entries, phone)
+	}
+	for _, e := range m.events {
+		e.erased = e.erased || e.ev.Subjects[hashing.Phone] == phone
+	}
 }
 
 // measure computes a signal from everything that happened.

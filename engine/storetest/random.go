@@ -68,7 +68,7 @@ func equalsModel(t *testing.T, open Open) {
 		}()
 		actions := map[string]func(*rapid.T){
 			"assess": m.assess, "assess more": m.assess, "outcome": m.outcome, "unlink": m.unlink,
-			"release": m.release, "list": m.list, "unlist": m.unlist, "limit": m.changeLimit,
+			"release": m.release, "erase": m.erase, "list": m.list, "unlist": m.unlist, "limit": m.changeLimit,
 			"adopt": m.adopt, "add policy": m.addPolicy, "roll out": m.rollOut, "roll back": m.rollBack,
 			"": m.compareTimeline,
 		}
@@ -294,6 +294,7 @@ func (m *machine) reopen(rt *rapid.T) {
 	m.w.store = m.open.Reopen()
 	m.mark(rt)
 	m.verify(rt)
+	m.compareAll(rt)
 }
 
 func (m *machine) verify(rt *rapid.T) {
@@ -307,6 +308,7 @@ func (m *machine) crash(rt *rapid.T) {
 	m.w.store = m.open.Crash()
 	m.mark(rt)
 	m.verify(rt)
+	m.compareAll(rt)
 }
 
 // compareTimeline holds the walk of one phone's events against the model.

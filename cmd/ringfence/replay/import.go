@@ -198,6 +198,9 @@ func (i *importer) join(ctx context.Context, p *parties, n int, it *item) (id en
 		return id, err
 	}
 	entry, err := i.cfg.Store.Entry(ctx, i.cfg.Hasher.Domain(), id)
+	if errors.Is(err, engine.ErrUnknownEvent) {
+		return id, nil // erased since, or gone with time: apply says so
+	}
 	if err != nil {
 		return id, fmt.Errorf("line %d: %w", it.Line, err)
 	}
@@ -305,7 +308,12 @@ func (i *importer) applyOutcome(ctx context.Context, it *item, once *engine.Once
 	}
 	once.Render = func() []byte { return nil }
 	o := &engine.Outcome{Event: of, Kind: it.Outcome, Time: time.UnixMicro(it.Time).Unix(), Once: once}
-	if err := i.engine.RecordOutcome(ctx, o); err != nil {
+	err := i.engine.RecordOutcome(ctx, o)
+	if errors.Is(err, engine.ErrUnknownEvent) {
+		i.refuse(it.Line, &problem{"unknown_event", "its for names an event that is no longer in the log"})
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	i.note(func() { i.report.Outcomes++ })

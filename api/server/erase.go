@@ -1,0 +1,34 @@
+package server
+
+import (
+	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// readErase returns a phone under every key, the primary first. A token stands for one of them only.
+func (s *Server) readErase(j *job, req *api.PhoneRequest) ([]hashing.Subject, error) {
+	phone, number, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	if err != nil {
+		return nil, err
+	}
+	phones := []hashing.Subject{phone}
+	if number.Given() {
+		phones = s.cfg.Hasher.PhoneVersions(number)
+	}
+	return phones, s.spend(j.ctx, phone, number)
+}
+
+// erase forgets a phone. Its answer depends on nothing but the number and the time.
+func (s *Server) erase(j *job, phones []hashing.Subject) (any, error) {
+	e := &engine.Erasure{Phones: phones, Once: j.once}
+	answer := func() any {
+		return api.EraseAnswer{ErasedAt: timeText(e.Now), Receipt: s.cfg.Hasher.Receipt(phones[0], e.Now)}
+	}
+	j.remember(answer)
+	if err := s.cfg.Engine.Erase(j.ctx, e); err != nil {
+		return nil, err
+	}
+	note(j.ctx, objectOf(phones[0]), "", "erased, receipt "+s.cfg.Hasher.Receipt(phones[0], e.Now))
+	return answer(), nil
+}
