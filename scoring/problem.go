@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// itoa writes a whole number.
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // Problem is one thing that is wrong with a policy.
