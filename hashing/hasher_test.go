@@ -164,7 +164,7 @@ func TestSubjectsDifferByKindAndDomain(t *testing.T) {
 	}
 	n1, _ := Parse("+1 202 555 0143", "")
 	n2, _ := Parse("+1 202 555 0199", "")
-	n3, _ := Parse("+1 202 556 0143", "")
+	n3, _ := Parse("+1 212 555 0143", "")
 	if h.Range(n1) != h.Range(n2) || h.Range(n1) == h.Range(n3) || h.Phone(n1) == h.Phone(n2) {
 		t.Error("ranges are not blocks of 10,000")
 	}

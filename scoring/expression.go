@@ -4,6 +4,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -124,7 +125,8 @@ func (x *expressions) check(r *reporter, n *yaml.Node) *ast.AST {
 	for _, e := range issues.Errors() {
 		at := *n
 		place(&at, e.Location.Line(), e.Location.Column())
-		r.at(&at, x.suggest(e.Message), "%s", e.Message)
+		cause, _, _ := strings.Cut(e.Message, " (did you mean") // suggest says it of all that is known here
+		r.at(&at, x.suggest(e.Message), "%s", cause)
 	}
 	return nil
 }

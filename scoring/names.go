@@ -6,6 +6,7 @@ import (
 	"time"
 )
 
+// The words of policies and answers: the position of each is the value that it stands for. But for typeNames, 0 is nothing.
 var (
 	subjectNames   = []string{"", "phone", "range", "account", "ip", "network", "device"}
 	eventNames     = []string{"", "signup", "verification", "sign_in", "checkout", "recovery", "number_change", "verified", "abuse", "legitimate", "unverified"}

@@ -185,12 +185,12 @@ func (c *compiler) parse(doc []byte) (*yaml.Node, error) {
 	var root, more yaml.Node
 	if err := d.Decode(&root); err != nil {
 		if errors.Is(err, io.EOF) {
-			return nil, &PolicyError{[]Problem{{Cause: "the file is empty"}}}
+			return nil, &PolicyError{[]Problem{{Cause: "the file is empty", Hint: "begin with: ringfence policy show"}}}
 		}
 		return nil, &PolicyError{[]Problem{yamlProblem(err)}}
 	}
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, &PolicyError{[]Problem{{Cause: "more than one document in the file", Hint: "keep one"}}}
+		return nil, &PolicyError{[]Problem{{more.Line, more.Column, "more than one document in the file", "keep one"}}}
 	}
 	c.plain(&root)
 	return root.Content[0], c.err()
@@ -202,6 +202,7 @@ func yamlProblem(err error) Problem {
 	p := Problem{Line: 1, Column: 1, Cause: strings.TrimPrefix(err.Error(), "yaml: "), Hint: "check indentation and quotes"}
 	if m := yamlLine.FindStringSubmatch(p.Cause); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
+		p.Cause = strings.TrimPrefix(p.Cause, m[0]+": ")
 	}
 	return p
 }

@@ -3,6 +3,7 @@ package scoring
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -172,6 +173,20 @@ colour: red
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("problem %d at %v, want %v: %s (%s)", i, got[i], want[i], pe.Problems[i].Cause, pe.Problems[i].Hint)
+		}
+	}
+}
+
+func TestProblemsSayTheirPlaceOnce(t *testing.T) {
+	for doc, want := range map[string]string{
+		"":                                   "the file is empty (begin with: ringfence policy show)",
+		"name: x\nscore: [\n":                "line 2, column 1: did not find expected node content (check indentation and quotes)",
+		"name: x\n---\nname: y\n":            "line 2, column 1: more than one document in the file (keep one)",
+		strings.Repeat("#", maxPolicySize+1): "larger than 256 KiB (is this the right file?)",
+		"name: x\nscore: [{code: A, when: number.tpe == \"voip\", points: 1}]\ndecisions: {block: 1}": "line 2, column 31: undeclared reference to 'number.tpe' (did you mean number.type?)",
+	} {
+		if _, err := Compile([]byte(doc)); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
 }

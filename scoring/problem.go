@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// itoa writes a whole number.
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // Problem is one thing that is wrong with a policy.
@@ -25,7 +26,10 @@ type PolicyError struct{ Problems []Problem }
 func (e *PolicyError) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		lines[i] = fmt.Sprintf("line %d, column %d: %s", p.Line, p.Column, p.Cause)
+		lines[i] = p.Cause
+		if p.Line > 0 {
+			lines[i] = fmt.Sprintf("line %d, column %d: %s", p.Line, p.Column, p.Cause)
+		}
 		if p.Hint != "" {
 			lines[i] += " (" + p.Hint + ")"
 		}

@@ -288,12 +288,24 @@ func TestNoDigitLeavesTheRequest(t *testing.T) {
 	send := func(method, path, body string, header ...string) {
 		answers.WriteString(do(t, s, method, path, body, nil, header...).Body.String())
 	}
-	for _, field := range []string{"phone_number", "default_region", "event", "account_id", "ip", "device_id", "ip_country", "verified", "record", "x" + planted} {
-		for _, path := range []string{"/v1/assessments", "/v1/outcomes", "/v1/numbers/lookup", "/v1/links/check", "/v1/lists/deny/entries"} {
-			send("POST", path, `{"`+field+`":"+1`+planted+`"}`)
-			send("POST", path, `{"event":"signup","phone_number":"+1`+planted+`","`+field+`":1`+planted+`}`)
-			send("POST", path, `{"`+field+`":`+planted)
+	fields := []string{"phone_number", "phone_token", "default_region", "event", "account_id", "ip", "device_id", "ip_country", "verified", "record", "assessment_id", "outcome", "source", "entry", "reason", "expires_at", "x" + planted}
+	for _, route := range g.Routes() {
+		if route.Method == "GET" {
+			for _, filled := range []string{planted, "deny"} {
+				send("GET", strings.NewReplacer(":id", filled, ":name", filled).Replace(route.Path)+"?cursor="+planted+"&q="+planted, "")
+			}
+			continue
 		}
+		for _, field := range fields {
+			for _, kind := range []string{"application/json", "application/x-ndjson"} {
+				path := strings.NewReplacer(":name", "deny").Replace(route.Path)
+				send(route.Method, path, `{"`+field+`":"+1`+planted+`"}`, "Content-Type", kind)
+				send(route.Method, path, `{"event":"signup","phone_number":"+1`+planted+`","`+field+`":1`+planted+`}`, "Content-Type", kind)
+				send(route.Method, path, `{"`+field+`":`+planted, "Content-Type", kind)
+				send(route.Method, path, `{"phone_number":"+1`+planted+`"}`, "Content-Type", kind)
+			}
+		}
+		send(route.Method, strings.NewReplacer(":name", "l"+planted).Replace(route.Path), `{"entry":"`+planted+`"}`)
 	}
 	send("GET", "/v1/"+planted+"?q="+planted, "", "X-Forwarded-For", planted, "User-Agent", planted, "X-Request-Id", planted)
 	send("M"+planted, "/v1/assessments", "")

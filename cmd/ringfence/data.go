@@ -53,15 +53,10 @@ func (f *dataFlags) keyringPath() string {
 func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hashing.Hasher, error) {
 	folder := filepath.Join(f.data, "store")
 	ring, err := f.loadKeyring()
-	if errors.Is(err, os.ErrNotExist) && init {
-		if _, err := os.Stat(folder); err == nil {
-			return nil, nil, fmt.Errorf("the data folder has a store but its keyring is missing: %w", os.ErrNotExist)
-		}
+	if errors.Is(err, errNoKeyring) && init {
 		ring, err = f.initKeyring(f.passphrase().path() != "")
-		if err != nil {
-			return nil, nil, err
-		}
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	f.ring = ring
@@ -94,13 +89,34 @@ func (f *dataFlags) rewrite(ctx context.Context) error {
 // die ends the process for a store that cannot go on.
 func die(err error) { os.Exit(report(fmt.Errorf("the store cannot go on: %w", err), os.Stderr)) }
 
+var (
+	// errNoKeyring is an installation that has not begun.
+	errNoKeyring = errors.New("there is no keyring")
+	// errLostKeyring is one that has a store already.
+	errLostKeyring = errors.New("the keyring of the store is missing")
+)
+
 // loadKeyring reads the keyring. Its errors name the file.
 func (f *dataFlags) loadKeyring() (*hashing.Keyring, error) {
+	if err := f.missing(); err != nil {
+		return nil, err
+	}
 	ring, err := hashing.OpenKeyring(f.keyringPath(), f.unwrap)
 	if errors.Is(err, hashing.ErrKeyring) {
 		err = fmt.Errorf("%s: %w", f.keyringPath(), err)
 	}
 	return ring, err
+}
+
+// missing reports a keyring that is not there: one that has not been made, or one that is lost.
+func (f *dataFlags) missing() error {
+	if _, err := os.Stat(f.keyringPath()); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(f.data, "store")); err == nil {
+		return fmt.Errorf("%s: %w", f.keyringPath(), errLostKeyring)
+	}
+	return fmt.Errorf("%s: %w", f.keyringPath(), errNoKeyring)
 }
 
 // initKeyring makes a new keyring, sealed or plain.

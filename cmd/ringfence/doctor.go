@@ -31,7 +31,7 @@ func newDoctor() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := new(doctor)
 			d.check("keyring", f.checkKeyring())
-			if !f.sealed {
+			if f.ring != nil && !f.sealed {
 				d.found = append(d.found, finding{Check: "seal", State: "-", Detail: plainKeyring})
 			}
 			served := d.checkServer(cmd.Context(), server)
@@ -142,6 +142,9 @@ func (d *doctor) checkServer(ctx context.Context, address string) bool {
 
 func (f *dataFlags) checkKeyring() error {
 	path := f.keyringPath()
+	if err := f.missing(); err != nil {
+		return err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
@@ -149,7 +152,7 @@ func (f *dataFlags) checkKeyring() error {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return fmt.Errorf("others than its owner may open it (mode %04o): %w", mode, errOpenKeyring)
 	}
-	_, err = f.loadKeyring()
+	f.ring, err = f.loadKeyring()
 	return err
 }
 
@@ -197,9 +200,6 @@ func (f *dataFlags) checkStore(served bool) error {
 	if err != nil {
 		if served && errors.Is(err, engine.ErrLocked) {
 			return nil
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot be opened without its keyring: %w", err)
 		}
 		return err
 	}

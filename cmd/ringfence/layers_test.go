@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -68,6 +70,9 @@ func TestLayers(t *testing.T) {
 func checkImport(t *testing.T, pkg string, layer int, imported string) {
 	t.Helper()
 	if own, ok := strings.CutPrefix(imported, module); ok {
+		if (strings.HasPrefix(pkg, "engine") || pkg == "hashing" || pkg == "scoring") && strings.HasPrefix(own, "api") {
+			t.Errorf("%s imports %s: the wire may change without what counts and decides", pkg, own)
+		}
 		if layers[own] >= layer {
 			t.Errorf("%s imports %s: imports go down only, so that every package can be read without those above it", pkg, own)
 		}
@@ -79,6 +84,29 @@ func checkImport(t *testing.T, pkg string, layer int, imported string) {
 	for prefix, owner := range owners {
 		if strings.HasPrefix(imported, prefix) && pkg != owner {
 			t.Errorf("%s imports %s: only %s may, so that it can be replaced in one place", pkg, imported, owner)
+		}
+	}
+}
+
+// TestArchitectureNamesEveryPackage with its layer.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	doc, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 {
+			continue
+		}
+		for _, pkg := range strings.Split(cells[1], ",") {
+			said[strings.Trim(pkg, " `")] = strings.TrimSpace(cells[2])
+		}
+	}
+	for pkg, layer := range layers {
+		if said[pkg] != fmt.Sprint(layer) {
+			t.Errorf("ARCHITECTURE.md gives %s the layer %q, TestLayers %d", pkg, said[pkg], layer)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func newLists() *cobra.Command {
 		Use:   "import NAME FILE",
 		Short: "put the numbers of a file on a list; stop the server first",
 		Long: "Reads one number a line, or a JSON object whose keys are numbers (the values are not used); .gz is unpacked, - is standard input.\n" +
-			"Numbers are hashed as they are read. Refused ones are counted by cause and named by their position, never shown.",
+			"Numbers are hashed as they are read. Refused ones are counted by cause and named by line, in an object by position, never shown.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, size, err := openSized(args[1], cmd.InOrStdin())
@@ -78,6 +78,7 @@ type listImport struct {
 	stderr io.Writer
 
 	batch   []engine.ListEntry
+	line    int // of the file, 0 in an object
 	read    int
 	added   int
 	refused map[string]int // by cause
@@ -105,6 +106,7 @@ func (i *listImport) run(ctx context.Context, in io.Reader) error {
 func (i *listImport) lines(ctx context.Context, b *bufio.Reader) error {
 	s := bufio.NewScanner(b)
 	for s.Scan() {
+		i.line++
 		if line := strings.TrimSpace(s.Text()); line != "" {
 			if err := i.add(ctx, line); err != nil {
 				return err
@@ -112,7 +114,7 @@ func (i *listImport) lines(ctx context.Context, b *bufio.Reader) error {
 		}
 	}
 	if s.Err() != nil {
-		return fmt.Errorf("behind line %d: a line that is too long", i.read)
+		return fmt.Errorf("behind line %d: a line that is too long", i.line)
 	}
 	return nil
 }
@@ -164,7 +166,11 @@ func (i *listImport) add(ctx context.Context, raw string) error {
 func (i *listImport) refuse(err error) {
 	cause := hashing.Problem(err)
 	i.refused[cause]++
-	_, _ = fmt.Fprintf(i.stderr, "ringfence: entry %d refused: %v\n", i.read, err)
+	what, at := "line", i.line
+	if at == 0 {
+		what, at = "entry", i.read
+	}
+	_, _ = fmt.Fprintf(i.stderr, "ringfence: %s %d refused: %v\n", what, at, err)
 }
 
 func (i *listImport) flush(ctx context.Context) error {

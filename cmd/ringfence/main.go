@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/cmd/ringfence/replay"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/scoring"
 )
@@ -53,8 +54,8 @@ func newRoot(stdout io.Writer) *cobra.Command {
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return configure(cmd) },
 	}
 	root.SetOut(stdout)
-	root.SetFlagErrorFunc(func(*cobra.Command, error) error {
-		return usage("a flag that this command does not have, or a value that the flag does not take")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, _ error) error {
+		return usageOf(cmd, "a flag that this command does not have, or a value that the flag does not take")
 	})
 	root.PersistentFlags().String("config", "", "configuration file in YAML: see ringfence config show --help")
 	root.AddCommand(newServe(), newAssess(), newOutcome(), newErase(), newLists(), newImport(), newKeys(), newPolicy(), newReplay(), newDemo(),
@@ -67,9 +68,17 @@ func newRoot(stdout io.Writer) *cobra.Command {
 }
 
 // usageError is a command line that makes no sense.
-type usageError struct{ error }
+type usageError struct {
+	error
+	command string // whose help to read
+}
 
-func usage(text string) error { return &usageError{errors.New(text)} }
+func usage(text string) error { return &usageError{errors.New(text), "ringfence"} }
+
+// usageOf is usage with a command that was found, whose help says more.
+func usageOf(cmd *cobra.Command, text string) error {
+	return &usageError{errors.New(text), cmd.CommandPath()}
+}
 
 // quietArgs makes a command and those below it refuse arguments in words of
 // our own: cobra's repeat what was typed, which may be a number.
@@ -80,14 +89,14 @@ func quietArgs(cmd *cobra.Command) {
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		cmd.Args = func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("there is no such command")
+				return usageOf(cmd, "there is no such command")
 			}
 			return nil
 		}
 	case check != nil:
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if check(cmd, args) != nil {
-				return usage("this command takes other arguments: " + cmd.UseLine())
+				return usageOf(cmd, "this command takes other arguments: "+cmd.UseLine())
 			}
 			return nil
 		}
@@ -122,9 +131,12 @@ var hints = []struct {
 	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
 	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
 	{engine.ErrFull, exitStore, "make room on the disk: ringfence store purge gives up old events, store compact their space"},
+	{errNoKeyring, exitFailed, "name it with --keyring, or begin with: ringfence serve --init"},
+	{errLostKeyring, exitFailed, "restore it from its backup, or name it with --keyring; a new one cannot read what was counted"},
+	{replay.ErrNoField, exitUsage, "--map and --set take the fields of an event: see ringfence replay --help"},
 	{errHasStore, exitFailed, "move it away first, or name another folder with --data"},
 	{os.ErrExist, exitFailed, "name a folder that is not there yet"},
-	{os.ErrNotExist, exitFailed, "check the path, or begin with: ringfence serve --init"},
+	{os.ErrNotExist, exitFailed, "check the path"},
 }
 
 // report prints an error with its hint and returns the exit code.
@@ -164,7 +176,7 @@ func hintFor(err error) (code int, hint string) {
 	}
 	var bad *usageError
 	if errors.As(err, &bad) {
-		return exitUsage, "see ringfence --help"
+		return exitUsage, "see " + bad.command + " --help"
 	}
 	return exitFailed, hint
 }

@@ -39,10 +39,12 @@ func newPolicyLint() *cobra.Command {
 	return &cobra.Command{
 		Use: "lint FILE", Short: "report every problem of a policy file", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if _, err := readPolicy(args[0]); err != nil {
-				return errors.Join(err, errNotMet)
+			_, err := readPolicy(args[0])
+			var found *scoring.PolicyError
+			if errors.As(err, &found) {
+				err = errors.Join(err, errNotMet)
 			}
-			return nil
+			return err
 		},
 	}
 }

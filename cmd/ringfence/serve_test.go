@@ -227,7 +227,7 @@ func TestCommands(t *testing.T) {
 		{"version", exitOK, "ringfence"},
 		{"policy show", exitOK, "accounts_per_phone"},
 		{"policy lint " + broken, exitNotMet, "line 2, column 1"},
-		{"policy lint " + dir + "/none.yaml", exitNotMet, "no such file"},
+		{"policy lint " + dir + "/none.yaml", exitFailed, "no such file"},
 		{"serve --addr 0.0.0.0:0 --data " + data, exitFailed, "apikeys create"},
 		{"serve --data " + data, exitFailed, "serve --init"},
 		{"keys init --data " + data, exitOK, "back it up"},

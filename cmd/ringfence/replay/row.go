@@ -108,11 +108,14 @@ func (in *Input) rows(fn func(line int, r *row, err error) error) error {
 	return in.jsonRows(b, fn)
 }
 
+// ErrNoField is a name in Input.Columns or Input.Constants that is none of Columns.
+var ErrNoField = errors.New("there is no such field")
+
 func (in *Input) check() error {
 	for _, named := range []map[string]string{in.Columns, in.Constants} {
 		for name := range named {
 			if !slices.Contains(Columns(), name) {
-				return errors.New("there is no such field; known are: " + strings.Join(Columns(), ", "))
+				return fmt.Errorf("%w; known are: %s", ErrNoField, strings.Join(Columns(), ", "))
 			}
 		}
 	}
