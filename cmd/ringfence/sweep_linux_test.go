@@ -93,8 +93,10 @@ func (w *writers) turn(ctx context.Context, span time.Duration, sweeping bool, s
 	used := processorTime(syscall.RUSAGE_SELF)
 	if sweeping {
 		beside.Go(func() {
-			runtime.LockOSThread() // never unlocked: the thread, whose time is measured, ends with this
-			defer func() { took = processorTime(syscall.RUSAGE_THREAD) }()
+			runtime.LockOSThread() // nobody else's time is counted
+			defer runtime.UnlockOSThread()
+			before := processorTime(syscall.RUSAGE_THREAD)
+			defer func() { took = processorTime(syscall.RUSAGE_THREAD) - before }()
 			for ctx.Err() == nil && failed == nil {
 				began := time.Now()
 				var some engine.Swept
