@@ -1,4 +1,4 @@
-.PHONY: faults faults-long sabotage latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale demo fuzz
+.PHONY: faults faults-store faults-server faults-long faults-links faults-flips faults-cuts faults-writes faults-model faults-kill faults-replies faults-full faults-overload faults-soak sweep-cost sabotage latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale demo fuzz
 
 GOLANGCI := 2.15.0
 GOVULNCHECK := v1.1.4
@@ -8,9 +8,10 @@ TOOLS := $(CURDIR)/.tools
 FAULTS := 'TestPowerCuts|TestWriteErrors|TestBitFlips|TestLinksInAnyOrder|TestContract(InMemory|AcrossPowerCuts|OnDisk)/random'
 HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./engine/pebblestore ./api/server ./bench
 
-# Everything that has to pass.
+# Everything that has to pass. With FAULTS_FORM=ci, as CI has it, the harnesses of bench/RELIABILITY.md go round as often as it says: a minute or two more.
+FAULTS_FORM ?=
 test: vet
-	go test ./...
+	RINGFENCE_FAULTS=$(FAULTS_FORM) go test -timeout 20m ./...
 
 race:
 	go test -race ./...
@@ -108,34 +109,77 @@ bench-scale:
 	if [ -n "$(SCALE)" ]; then bin/scale $(SCALE); else \
 		for phones in 1000000 10000000; do for mix in zipf uniform; do bin/scale -phones $$phones -mix $$mix || exit 1; done; done; fi
 
-# What goes wrong in earnest, in a few minutes: see bench/RELIABILITY.md. As root, it also fills up a small disk.
-faults:
-	RINGFENCE_FAULTS=ci go test -count 1 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 100 -rapid.nofailfile
-	go run ./bench/faults kill replies full overload
+# What goes wrong in earnest, in a few minutes: see bench/RELIABILITY.md. As root, it also fills up a small disk. CI runs the first half with
+# make test, and the second.
+faults: faults-store faults-server
 
-# The same for hours.
-faults-long:
-	RINGFENCE_FAULTS=long go test -count 1 -timeout 0 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 200000 -rapid.nofailfile
-	go run ./bench/faults -long kill replies full overload soak
+faults-store:
+	RINGFENCE_FAULTS=ci go test -count 1 -timeout 30m -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 100 -rapid.nofailfile
+
+faults-server:
+	go build -o bin/ ./bench/faults ./cmd/ringfence
+	$(MAKE) -j 3 faults-kill faults-replies faults-full KILLS=25 REPLIES=3000 BUILT=yes
+	bin/faults -bin bin/ringfence overload
+
+# The same for hours, or a row of it for as long as is said: make faults-cuts CUTS=5000. Fuzzing is make fuzz FUZZTIME=8h.
+CUTS ?= 100000
+WRITES ?= 5000
+FLIPS ?= 10000
+HISTORIES ?= 5000
+CHECKS ?= 140000
+KILLS ?= 1000
+REPLIES ?= 100000
+SOAK ?= 1h
+LONG := go test -count 1 -timeout 0 -v ./engine/pebblestore -rapid.nofailfile
+SERVER = $(if $(BUILT),bin/faults -bin bin/ringfence,go run ./bench/faults)
+
+faults-long: faults-links faults-flips faults-cuts faults-writes faults-model faults-kill faults-replies faults-full faults-overload faults-soak
+
+faults-links:
+	RINGFENCE_FAULTS=$(HISTORIES) $(LONG) -run 'TestLinksInAnyOrder$$'
+faults-flips:
+	RINGFENCE_FAULTS=$(FLIPS) $(LONG) -run 'TestBitFlips$$'
+faults-cuts:
+	RINGFENCE_FAULTS=$(CUTS) $(LONG) -run 'TestPowerCuts$$'
+faults-writes:
+	RINGFENCE_FAULTS=$(WRITES) $(LONG) -run 'TestWriteErrors$$'
+# A check is some 70 operations.
+faults-model:
+	$(LONG) -run 'TestContract(InMemory|AcrossPowerCuts|OnDisk)/random' -rapid.checks $(CHECKS)
+faults-kill:
+	$(SERVER) -cycles $(KILLS) kill
+faults-replies:
+	$(SERVER) -cycles $(REPLIES) replies
+faults-full:
+	$(SERVER) full
+faults-overload:
+	$(SERVER) -long overload
+faults-soak:
+	$(SERVER) -long -for $(SOAK) soak
+
+# What the sweeper costs, in turns with and without it in one process: three minutes, on a machine that does nothing else.
+sweep-cost:
+	RINGFENCE_LONG=1 go test -count 1 -v -run TestWhatSweepingCosts ./cmd/ringfence
 
 # Breaks the product on purpose: every harness has to notice.
 sabotage:
 	go run ./bench/sabotage
 
 # Every fuzz target, half a minute each.
+FUZZTIME ?= 30s
 fuzz:
-	go test -run xxx -fuzz FuzzParse$$ -fuzztime 30s ./hashing
-	go test -run xxx -fuzz FuzzPlan -fuzztime 30s ./hashing
-	go test -run xxx -fuzz FuzzParseKeyring -fuzztime 30s ./hashing
-	go test -run xxx -fuzz FuzzSealedKeyring -fuzztime 30s ./hashing
-	go test -run xxx -fuzz FuzzKey$$ -fuzztime 30s ./api/access
-	go test -run xxx -fuzz FuzzFile -fuzztime 30s ./api/access
-	go test -run xxx -fuzz FuzzLine -fuzztime 30s ./api/audit
-	go test -run xxx -fuzz FuzzCount -fuzztime 30s ./engine/window
-	go test -run xxx -fuzz FuzzDistinct -fuzztime 30s ./engine/window
-	go test -run xxx -fuzz FuzzLoad -fuzztime 30s ./engine/record
-	go test -run xxx -fuzz FuzzCompile -fuzztime 30s ./scoring
-	go test -run xxx -fuzz FuzzConditions -fuzztime 30s ./scoring
-	go test -run xxx -fuzz FuzzDecode -fuzztime 30s ./api/intake
-	go test -run xxx -fuzz FuzzRows -fuzztime 30s ./cmd/ringfence/replay
-	go test -run xxx -fuzz FuzzRequests -fuzztime 30s ./api/server
+	go test -run xxx -fuzz FuzzParse$$ -fuzztime $(FUZZTIME) ./hashing
+	go test -run xxx -fuzz FuzzPlan -fuzztime $(FUZZTIME) ./hashing
+	go test -run xxx -fuzz FuzzParseKeyring -fuzztime $(FUZZTIME) ./hashing
+	go test -run xxx -fuzz FuzzSealedKeyring -fuzztime $(FUZZTIME) ./hashing
+	go test -run xxx -fuzz FuzzKey$$ -fuzztime $(FUZZTIME) ./api/access
+	go test -run xxx -fuzz FuzzFile -fuzztime $(FUZZTIME) ./api/access
+	go test -run xxx -fuzz FuzzLine -fuzztime $(FUZZTIME) ./api/audit
+	go test -run xxx -fuzz FuzzCount -fuzztime $(FUZZTIME) ./engine/window
+	go test -run xxx -fuzz FuzzDistinct -fuzztime $(FUZZTIME) ./engine/window
+	go test -run xxx -fuzz FuzzLoad -fuzztime $(FUZZTIME) ./engine/record
+	go test -run xxx -fuzz FuzzCompile -fuzztime $(FUZZTIME) ./scoring
+	go test -run xxx -fuzz FuzzConditions -fuzztime $(FUZZTIME) ./scoring
+	go test -run xxx -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./api/intake
+	go test -run xxx -fuzz FuzzRows -fuzztime $(FUZZTIME) ./cmd/ringfence/replay
+	go test -run xxx -fuzz FuzzRequests -fuzztime $(FUZZTIME) ./api/server

@@ -52,10 +52,8 @@ func belowReserve(b *bench, disk string) error {
 	if err := pause(b.ctx, time.Second); err != nil {
 		return errors.Join(err, p.end(syscall.SIGKILL))
 	}
-	if err := fill(disk, filler, left); err != nil {
-		return errors.Join(err, p.end(syscall.SIGKILL))
-	}
-	if err := waitFor(b, p, http.StatusServiceUnavailable); err != nil {
+	full := func() error { return fill(disk, filler, left) } // again and again: the server gives room back, too
+	if err := waitFor(b, p, http.StatusServiceUnavailable, full); err != nil {
 		return errors.Join(err, p.end(syscall.SIGKILL))
 	}
 	c.park()
@@ -65,7 +63,7 @@ func belowReserve(b *bench, disk string) error {
 	if p, err = b.start(data, flags...); err != nil {
 		return fmt.Errorf("below the reserve: %w", err)
 	}
-	if err := errors.Join(c.check(b.ctx, client(p.url)), waitFor(b, p, http.StatusServiceUnavailable), os.Remove(filler), waitFor(b, p, http.StatusOK)); err != nil {
+	if err := errors.Join(c.check(b.ctx, client(p.url)), waitFor(b, p, http.StatusServiceUnavailable, full), os.Remove(filler), waitFor(b, p, http.StatusOK, nil)); err != nil {
 		return errors.Join(err, p.end(syscall.SIGKILL))
 	}
 	c.open(client(p.url))
@@ -77,11 +75,17 @@ func belowReserve(b *bench, disk string) error {
 	return nil
 }
 
-// waitFor asks until a change is answered with a status. The event is none of the crowd's: it is about a number of its own.
-func waitFor(b *bench, p *process, status int) error {
+// waitFor asks until a change is answered with a status, and does something before each time it asks. The event is none of the
+// crowd's: it is about a number of its own.
+func waitFor(b *bench, p *process, status int, before func() error) error {
 	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 	defer cancel()
 	for {
+		if before != nil {
+			if err := before(); err != nil {
+				return err
+			}
+		}
 		got := http.StatusOK
 		_, err := client(p.url).Assess(ctx, api.AssessmentRequest{PhoneNumber: "+44 7700 900123", Event: "sign_in"})
 		if refused := new(api.Error); errors.As(err, &refused) {
@@ -141,16 +145,23 @@ func fillUp(b *bench, disk string) error {
 	return nil
 }
 
-// fill writes a file until only so many bytes are left of a disk.
+// fill makes a file longer until only so many bytes are left of a disk.
 func fill(disk, filler string, left int64) error {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(disk, &s); err != nil {
 		return err
 	}
-	free := int64(s.Bavail) * s.Bsize //nolint:gosec // a small disk
-	err := os.WriteFile(filler, make([]byte, max(free-left, 0)), 0o600)
-	if errors.Is(err, syscall.ENOSPC) { // the server took the room in between
+	more := int64(s.Bavail)*s.Bsize - left //nolint:gosec // a small disk
+	if more <= 0 {
 		return nil
 	}
-	return err
+	f, err := os.OpenFile(filler, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // on a disk of our own
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, more))
+	if errors.Is(err, syscall.ENOSPC) { // the server took the room in between
+		err = nil
+	}
+	return errors.Join(err, f.Close())
 }

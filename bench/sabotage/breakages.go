@@ -85,6 +85,11 @@ var breakages = []breakage{
 		pkg:   store, test: "TestBitFlips", says: "MANIFEST.*is not what it was",
 	},
 	{
+		name:  "no guard at closing",
+		edits: []edit{{"engine/pebblestore/store.go", "if err == nil && !s.opts.volatile {\n\t\terr = s.guard.renew()", "if err == nil && !s.opts.volatile {\n\t\terr = nil"}},
+		pkg:   store, test: "TestTheGuardOfAClosedStore", says: "a part of the manifest",
+	},
+	{
 		name: "a goroutine a request",
 		edits: []edit{{
 			"api/server/server.go", "\ts.underWay.Add(1)\n", "\ts.underWay.Add(1)\n\tgo func() { select {} }()\n",

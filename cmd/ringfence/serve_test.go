@@ -64,12 +64,14 @@ func launch(t *testing.T, args []string) *process {
 	}
 	lines := bufio.NewReader(stderr)
 	var first struct{ Addr string }
-	line, err := lines.ReadBytes('\n')
-	if err != nil || json.Unmarshal(line, &first) != nil || first.Addr == "" {
-		t.Fatalf("the server did not say where it listens: %s", line)
+	for first.Addr == "" { // it may have something to warn of before
+		line, err := lines.ReadBytes('\n')
+		p.log.Write(line)
+		if err != nil || json.Unmarshal(line, &first) != nil {
+			t.Fatalf("the server did not say where it listens: %s", p.log.String())
+		}
 	}
 	p.url = "http://" + first.Addr
-	p.log.Write(line)
 	p.logged = make(chan struct{})
 	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	go func() {

@@ -366,7 +366,11 @@ func (s *Store) Close() error {
 	if !s.opts.volatile {
 		err = errors.Join(err, (&sealer{s: s}).finish())
 	}
-	return errors.Join(err, s.closeDB())
+	err = errors.Join(err, s.db.Close())
+	if err == nil && !s.opts.volatile {
+		err = s.guard.renew() // Pebble may have written tables since, until it was closed
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
 // LateEvents returns how many events since opening were too old for any

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -18,15 +19,22 @@ import (
 )
 
 // rounds returns how often a harness goes round: a little in every test run, more where
-// RINGFENCE_FAULTS is "ci", most where it is "long".
+// RINGFENCE_FAULTS is "ci", most where it is "long", and as often as it says where it is a number.
 func rounds(little, ci, long int) int {
-	switch os.Getenv("RINGFENCE_FAULTS") {
+	switch form := os.Getenv("RINGFENCE_FAULTS"); form {
+	case "":
+		return little
 	case "ci":
 		return ci
 	case "long":
 		return long
+	default:
+		n, err := strconv.Atoi(form)
+		if err != nil || n < 1 {
+			panic("RINGFENCE_FAULTS is neither ci nor long nor a number")
+		}
+		return n
 	}
-	return little
 }
 
 // witness works on a store with several writers, notes what was acknowledged to them, and
