@@ -1,9 +1,11 @@
-.PHONY: latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale load demo fuzz
+.PHONY: release snapshot latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale load demo fuzz
 
 GOLANGCI := 2.15.0
 GOVULNCHECK := v1.1.4
 CYCLONEDX := v1.9.0
 ACTIONLINT := v1.7.12
+GORELEASER := 2.15.1
+RELEASER := cmd/ringfence/packaging/goreleaser.yaml
 TOOLS := $(CURDIR)/.tools
 HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./engine/pebblestore ./api/server ./bench
 
@@ -39,6 +41,20 @@ tools:
 check-packages:
 	cd cmd/ringfence/packaging/check && go vet ./... && go test ./...
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT) -shellcheck= -pyflakes= $(wildcard .github/workflows/*.yml)
+
+# Archives, checksums and SBOMs of a tag, as a draft on GitHub. The workflow release does it; it needs GITHUB_TOKEN.
+release: $(TOOLS)/goreleaser-$(GORELEASER)
+	$< check $(RELEASER)
+	$< release --clean --config $(RELEASER)
+
+# The same of the commit that is here, in dist only. goreleaser is built from source once, which takes minutes.
+snapshot: $(TOOLS)/goreleaser-$(GORELEASER)
+	$< check $(RELEASER)
+	$< release --snapshot --clean --config $(RELEASER)
+
+$(TOOLS)/goreleaser-$(GORELEASER):
+	GOBIN=$(TOOLS) go install github.com/goreleaser/goreleaser/v2@v$(GORELEASER)
+	mv $(TOOLS)/goreleaser $@
 
 # Modules are as go.sum has them. gosec is part of lint, and needs no network.
 verify:
