@@ -107,8 +107,8 @@ func (s setting) attack(ctx context.Context, server *server, numbers string, r r
 		path += "/batch"
 	}
 	threads := min(2, r.connections)
-	cmd := exec.CommandContext(ctx, "wrk", fmt.Sprint("-t", threads), fmt.Sprint("-c", r.connections), fmt.Sprintf("-d%.0fs", s.turn.Seconds()),
-		"--timeout", "15s", "-s", s.script, server.url+path, "--", numbers, fmt.Sprint(lines)) //nolint:gosec // a program and numbers of our own
+	cmd := exec.CommandContext(ctx, "wrk", fmt.Sprint("-t", threads), fmt.Sprint("-c", r.connections), fmt.Sprintf("-d%.0fs", s.turn.Seconds()), //nolint:gosec // our own script and numbers
+		"--timeout", "15s", "-s", s.script, server.url+path, "--", numbers, fmt.Sprint(lines))
 	text, err := cmd.CombinedOutput()
 	if err != nil {
 		return result{}, fmt.Errorf("%w\n%s", err, text)
