@@ -1,9 +1,11 @@
-.PHONY: faults faults-store faults-server faults-long faults-links faults-flips faults-cuts faults-writes faults-model faults-kill faults-replies faults-full faults-overload faults-soak sweep-cost sabotage latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale demo fuzz
+.PHONY: faults faults-store faults-server faults-long faults-links faults-flips faults-cuts faults-writes faults-model faults-kill faults-replies faults-full faults-overload faults-soak sweep-cost sabotage release snapshot latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale load demo fuzz
 
 GOLANGCI := 2.15.0
 GOVULNCHECK := v1.1.4
 CYCLONEDX := v1.9.0
 ACTIONLINT := v1.7.12
+GORELEASER := 2.15.1
+RELEASER := cmd/ringfence/packaging/goreleaser.yaml
 TOOLS := $(CURDIR)/.tools
 FAULTS := 'TestPowerCuts|TestWriteErrors|TestBitFlips|TestLinksInAnyOrder|TestContract(InMemory|AcrossPowerCuts|OnDisk)/random'
 HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./engine/pebblestore ./api/server ./bench
@@ -31,15 +33,30 @@ $(TOOLS)/golangci-lint-$(GOLANGCI):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI)
 	mv $(TOOLS)/golangci-lint $@
 
-# What tests use besides Go: systemd-analyze, Prometheus and its promtool, from the distribution. Without them those tests are skipped.
+# What tests use besides Go: systemd-analyze, Prometheus and its promtool, wrk, from the distribution. Without them those tests are skipped.
 tools:
 	command -v systemd-analyze || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd)
 	command -v promtool || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus)
+	command -v wrk || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends wrk)
 
 # What is packaged, against the schemas of those who read it: a module of its own, and a linter for workflows.
 check-packages:
 	cd cmd/ringfence/packaging/check && go vet ./... && go test ./...
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT) -shellcheck= -pyflakes= $(wildcard .github/workflows/*.yml)
+
+# Archives, checksums and SBOMs of a tag, as a draft on GitHub. The workflow release does it; it needs GITHUB_TOKEN.
+release: $(TOOLS)/goreleaser-$(GORELEASER)
+	$< check $(RELEASER)
+	$< release --clean --config $(RELEASER)
+
+# The same of the commit that is here, in dist only. goreleaser is built from source once, which takes minutes.
+snapshot: $(TOOLS)/goreleaser-$(GORELEASER)
+	$< check $(RELEASER)
+	$< release --snapshot --clean --config $(RELEASER)
+
+$(TOOLS)/goreleaser-$(GORELEASER):
+	GOBIN=$(TOOLS) go install github.com/goreleaser/goreleaser/v2@v$(GORELEASER)
+	mv $(TOOLS)/goreleaser $@
 
 # Modules are as go.sum has them. gosec is part of lint, and needs no network.
 verify:
@@ -100,6 +117,12 @@ bench-run:
 # nothing else. Installs redis-server where it is missing. ARGS="-rounds 1 -turn 1s" to look how it goes.
 bench-peers:
 	cd bench/peers && go run . $(ARGS)
+
+# wrk, a load generator that nobody here wrote, against the single call and the batch: the table of ringfence docs operations.
+# Two minutes, on a machine that does nothing else. ARGS="-turn 1s" to look how it goes.
+load: build
+	command -v wrk || $(MAKE) tools
+	go run ./bench/wrk $(ARGS)
 
 # What an event takes at 1 M and at 10 M phones: about 15 minutes and 5 GB of disk, on a machine that does nothing
 # else. SCALE="-phones 100000000" takes up to an hour, 8 GiB of memory and some 30 GB of disk.

@@ -22,12 +22,12 @@ import (
 )
 
 // dataFile opens a file of the real data that lies beside the checkout. Without it
-// the test is skipped, but in CI that is a failure.
+// the test is skipped, but in CI that is a failure, unless RINGFENCE_DATA=none says that it cannot be there.
 func dataFile(t testing.TB, name string) io.Reader {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "shared", "data", filepath.FromSlash(name)))
 	if err != nil {
-		if os.Getenv("CI") == "true" {
+		if os.Getenv("CI") == "true" && os.Getenv("RINGFENCE_DATA") != "none" {
 			t.Fatalf("the data file %s is missing", name)
 		}
 		t.Skipf("SKIPPED: the data file %s is not beside the checkout", name)

@@ -130,3 +130,35 @@ func TestRefusalsAreProblems(t *testing.T) {
 		}
 	}
 }
+
+// TestDescriptionHasQuotas: every answer to a call that takes a key says where the key stands, as TestRateOfAKey sees it.
+func TestDescriptionHasQuotas(t *testing.T) {
+	type response struct{ Headers map[string]yaml.Node }
+	var doc struct {
+		Paths map[string]map[string]yaml.Node
+	}
+	if err := yaml.Unmarshal(api.OpenAPI(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for path, methods := range doc.Paths {
+		for method, node := range methods {
+			var call struct {
+				Security  []map[string][]string
+				Responses map[string]response
+			}
+			if node.Kind != yaml.MappingNode || node.Decode(&call) != nil || len(call.Security) == 0 {
+				continue
+			}
+			seen++
+			for _, name := range []string{"RateLimit-Policy", "RateLimit"} {
+				if _, ok := call.Responses["200"].Headers[name]; !ok {
+					t.Errorf("%s %s: an answer has %s, and the description does not", method, path, name)
+				}
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d calls take a key", seen)
+	}
+}

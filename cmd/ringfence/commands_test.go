@@ -248,7 +248,7 @@ func TestHelpRepeatsNothing(t *testing.T) {
 func TestRealList(t *testing.T) {
 	path := filepath.Join("..", "..", "..", "shared", "data", "disposable_numbers.json.gz")
 	in, err := openInput(path, nil)
-	if os.IsNotExist(err) && os.Getenv("CI") != "true" {
+	if os.IsNotExist(err) && (os.Getenv("CI") != "true" || os.Getenv("RINGFENCE_DATA") == "none") {
 		t.Skip("SKIPPED: the list is not beside the checkout")
 	}
 	if err != nil {

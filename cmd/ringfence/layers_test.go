@@ -26,6 +26,7 @@ var layers = map[string]int{
 	"bench/load":            4,
 	"bench/scale":           5,
 	"bench/sabotage":        5,
+	"bench/wrk":             5,
 }
 
 // owners gives every dependency the one package that may import it.

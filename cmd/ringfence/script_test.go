@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -128,4 +131,30 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	if n < 30 {
 		t.Errorf("%d commands", n)
 	}
+}
+
+// TestScriptsRunEveryCommand holds that each command has a script in which it does its work. TestEveryCommandExplainsItself
+// has the help and the wrong use of each.
+func TestScriptsRunEveryCommand(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	walk(newRoot(io.Discard), nil, func(cmd *cobra.Command, words []string) {
+		name := strings.Join(words, " ")
+		if cmd.HasSubCommands() || name == "serve" || strings.HasPrefix(name, "completion ") {
+			return // scripts have a word of their own for serve; other shells are as bash
+		}
+		if runs := regexp.MustCompile(`(?m)^exec (sh -c '|)ringfence ` + name + `\b`); !runs.MatchString(all.String()) {
+			t.Errorf("no script runs ringfence %s", name)
+		}
+	})
 }

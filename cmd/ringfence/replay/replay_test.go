@@ -416,11 +416,11 @@ func countAfter(times []time.Time, after time.Time) float64 {
 	return float64(n)
 }
 
-// realFile opens a file of real data, which lies beside the checkout.
+// realFile opens a file of real data, which lies beside the checkout; CI without it says RINGFENCE_DATA=none.
 func realFile(t *testing.T, name string) io.Reader {
 	t.Helper()
 	file, err := os.Open(filepath.Join("..", "..", "..", "..", "shared", "data", name))
-	if errors.Is(err, os.ErrNotExist) && os.Getenv("CI") != "true" {
+	if errors.Is(err, os.ErrNotExist) && (os.Getenv("CI") != "true" || os.Getenv("RINGFENCE_DATA") == "none") {
 		t.Skipf("SKIPPED: the data file %s is not beside the checkout", name)
 	}
 	if err != nil {
