@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 )
 
@@ -17,7 +18,11 @@ type Client struct {
 	conn net.Conn
 	in   *bufio.Reader
 	out  []byte
+
+	answer *bufio.Reader // of PostLines
 }
+
+var errRefused = errors.New("the server refuses")
 
 // Dial connects to a server. The caller closes the client.
 func Dial(ctx context.Context, address string) (*Client, error) {
@@ -43,7 +48,7 @@ func (c *Client) Post(path string, body []byte) error {
 		return err
 	}
 	if !bytes.HasPrefix(status, []byte("HTTP/1.1 200")) {
-		return errors.New("the server refuses")
+		return errRefused
 	}
 	length, err := c.length()
 	if err != nil {
@@ -51,6 +56,39 @@ func (c *Client) Post(path string, body []byte) error {
 	}
 	_, err = c.in.Discard(length)
 	return err
+}
+
+// PostLines sends a body of NDJSON and reads all that comes back. Any status but 200, of the stream or of a line, is an error, and so are
+// fewer lines than lines.
+func (c *Client) PostLines(path string, body []byte, lines int) error {
+	c.out = fmt.Appendf(c.out[:0], "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n", path, len(body))
+	c.out = append(c.out, body...)
+	if _, err := c.conn.Write(c.out); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return errRefused
+	}
+	if c.answer == nil {
+		c.answer = bufio.NewReaderSize(nil, 64<<10)
+	}
+	c.answer.Reset(res.Body)
+	for ; ; lines-- {
+		line, err := c.answer.ReadSlice('\n')
+		switch {
+		case err == io.EOF && lines == 0:
+			return nil
+		case err != nil:
+			return err
+		case !bytes.Contains(line, []byte(`"status":200`)):
+			return errRefused
+		}
+	}
 }
 
 // length reads the head of an answer and returns the size of its body.

@@ -18,6 +18,7 @@ import (
 const (
 	inProcess    = "ringfence in process, durable"
 	overHTTP     = "ringfence over HTTP, durable"
+	batches      = "ringfence over HTTP, durable, batches of 100"
 	manyOverHTTP = "ringfence over HTTP, durable, 256 connections"
 	emptyGin     = "empty Gin handler"
 	manyEmptyGin = "empty Gin handler, 256 connections"
@@ -56,10 +57,12 @@ func newField(ctx context.Context, dir string, phones uint64, withRedis bool) (*
 	f := new(field)
 	err := f.addInProcess(ctx, filepath.Join(dir, "in-process"), phones)
 	if err == nil {
-		err = f.addOverHTTP(ctx, "ringfence", filepath.Join(dir, "http"), phones, 0, map[string]int{overHTTP: 64, manyOverHTTP: 256})
+		err = f.addOverHTTP(ctx, "ringfence", filepath.Join(dir, "http"), phones, 0, map[string]sender{
+			overHTTP: {64, runSingles}, manyOverHTTP: {256, runSingles}, batches: {batchPosts, runBatches},
+		})
 	}
 	if err == nil {
-		err = f.addOverHTTP(ctx, "gin", "", phones, 0, map[string]int{emptyGin: 64, manyEmptyGin: 256})
+		err = f.addOverHTTP(ctx, "gin", "", phones, 0, map[string]sender{emptyGin: {64, runSingles}, manyEmptyGin: {256, runSingles}})
 	}
 	if err == nil && withRedis {
 		err = errors.Join(
@@ -82,9 +85,15 @@ func (f *field) addInProcess(ctx context.Context, dir string, phones uint64) err
 	return nil
 }
 
-// addOverHTTP starts a server, and measures it with each number of connections. behind is the process of the
+// sender is a way to ask a server.
+type sender struct {
+	connections int
+	run         func(ctx context.Context, address string, o order, source func() *load.Source) (*load.Result, error)
+}
+
+// addOverHTTP starts a server, and measures it with each sender. behind is the process of the
 // server that it asks itself, 0 for none.
-func (f *field) addOverHTTP(ctx context.Context, role, told string, phones uint64, behind int, names map[string]int) error {
+func (f *field) addOverHTTP(ctx context.Context, role, told string, phones uint64, behind int, names map[string]sender) error {
 	c, err := startChild(ctx, role, told)
 	if err != nil {
 		return err
@@ -95,16 +104,27 @@ func (f *field) addOverHTTP(ctx context.Context, role, told string, phones uint6
 		servers = append(servers, behind)
 	}
 	var seeds atomic.Uint64
-	for name, workers := range names {
-		f.contenders = append(f.contenders, &contender{name: name, workers: workers, servers: servers, run: func(o order) (*load.Result, error) {
-			return runHTTP(ctx, c.ready, o, func() *load.Source { return load.Hot(phones).Source(seeds.Add(1)) })
+	for name, by := range names {
+		f.contenders = append(f.contenders, &contender{name: name, workers: by.connections, servers: servers, run: func(o order) (*load.Result, error) {
+			return by.run(ctx, c.ready, o, func() *load.Source { return load.Hot(phones).Source(seeds.Add(1)) })
 		}})
 	}
 	return nil
 }
 
-// runHTTP sends signups over as many connections as there are workers.
-func runHTTP(ctx context.Context, address string, o order, source func() *load.Source) (*load.Result, error) {
+// runSingles sends signups one by one.
+func runSingles(ctx context.Context, address string, o order, source func() *load.Source) (*load.Result, error) {
+	return runClients(ctx, address, o, func(c *load.Client) func() error {
+		s, body := source(), []byte(nil)
+		return func() error {
+			body = s.Body(body[:0])
+			return c.Post("/v1/assessments", body)
+		}
+	})
+}
+
+// runClients opens as many connections as there are workers, and lets each do what work makes for it.
+func runClients(ctx context.Context, address string, o order, work func(*load.Client) func() error) (*load.Result, error) {
 	clients := make([]*load.Client, o.Workers)
 	for i := range clients {
 		c, err := load.Dial(ctx, address)
@@ -114,13 +134,32 @@ func runHTTP(ctx context.Context, address string, o order, source func() *load.S
 		defer func() { _ = c.Close() }()
 		clients[i] = c
 	}
-	return o.run(func(w int) func() error {
-		c, s, body := clients[w], source(), []byte(nil)
+	return o.run(func(w int) func() error { return work(clients[w]) }), nil
+}
+
+// batchLines is how many events a batch has, and batchPosts how many batches are under way at a time.
+const (
+	batchLines = 100
+	batchPosts = 8
+)
+
+// runBatches sends batches of signups. What the result says of times to answer is about whole batches.
+func runBatches(ctx context.Context, address string, o order, source func() *load.Source) (*load.Result, error) {
+	o.PerSecond /= batchLines
+	r, err := runClients(ctx, address, o, func(c *load.Client) func() error {
+		s, body := source(), []byte(nil)
 		return func() error {
-			body = s.Body(body[:0])
-			return c.Post("/v1/assessments", body)
+			body = body[:0]
+			for range batchLines {
+				body = append(s.Body(body), '\n')
+			}
+			return c.PostLines("/v1/assessments/batch", body, batchLines)
 		}
-	}), nil
+	})
+	if err == nil {
+		r.Events, r.Failed = r.Events*batchLines, r.Failed*batchLines
+	}
+	return r, err
 }
 
 // addRedis starts a server, and measures both scripts on it, each with keys of its own; and, synced always, the full one behind Gin.
@@ -150,7 +189,7 @@ func (f *field) addRedis(ctx context.Context, dir string, phones uint64, appendf
 	if appendfsync != "always" {
 		return nil
 	}
-	return f.addOverHTTP(ctx, "gin-redis", s.socket, phones, s.pid(), map[string]int{ginRedis: 64})
+	return f.addOverHTTP(ctx, "gin-redis", s.socket, phones, s.pid(), map[string]sender{ginRedis: {64, runSingles}})
 }
 
 func scriptRun(phones uint64, run func(load.Party) error) func(order) (*load.Result, error) {
