@@ -59,8 +59,13 @@ type Config struct {
 	// Keys are those of callers. Nil, or a ring without a file, lets anybody ask anything.
 	Keys *access.Ring
 
-	// Domain is the name of the domain that Hasher is of. Default: hashing.DefaultDomain. Keys of another are refused.
+	// Domain is the name of the domain that Engine and Hasher are of. Default: hashing.DefaultDomain. It is that of everybody
+	// where nobody needs a key.
 	Domain string
+
+	// Domains are the further domains that are served, by name: a caller's key says of which one it is. Keys of any other
+	// are refused.
+	Domains map[string]Space
 
 	// Audit is where it is written who changed what. It may be nil.
 	Audit *audit.Log
@@ -90,9 +95,16 @@ type Config struct {
 	Stalls func() uint64
 }
 
+// Space is what a domain is served with. Two domains share nothing but the store.
+type Space struct {
+	Engine *engine.Engine
+	Hasher *hashing.Hasher
+}
+
 // Server answers requests. It is safe for concurrent use.
 type Server struct {
 	cfg      Config
+	spaces   map[string]*Space // by name of the domain
 	handler  http.Handler
 	draining atomic.Bool
 	underWay atomic.Int64 // requests that are being answered
@@ -128,6 +140,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:           cfg,
+		spaces:        map[string]*Space{cfg.Domain: {cfg.Engine, cfg.Hasher}},
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,
 		lineTimeout:   readTimeout,
@@ -148,6 +161,12 @@ func New(cfg Config) (*Server, error) {
 			Name: "ringfence_http_request_duration_seconds", Help: "Time to answer, by route.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 		}, []string{"route"}),
+	}
+	for name, space := range cfg.Domains {
+		if s.spaces[name] != nil || space.Engine == nil || space.Hasher == nil {
+			return nil, errors.New("server: every domain of Config needs a name, an Engine and a Hasher of its own")
+		}
+		s.spaces[name] = &space
 	}
 	underWay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
