@@ -155,7 +155,7 @@ func (s *Server) importLines(c *gin.Context, lines []line, answer *api.ImportAns
 			if lines[i].text == nil {
 				return refuseTooLarge
 			}
-			entries[i], err = decode(&job{path: c.Param("name")}, lines[i].text, s.readEntry)
+			entries[i], err = decode(&job{ctx: c.Request.Context(), path: c.Param("name")}, lines[i].text, s.readEntry)
 			return err
 		})
 	})
