@@ -2,6 +2,7 @@ package scoring
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +41,16 @@ func (e *PolicyError) Error() string {
 // reporter collects problems.
 type reporter struct{ problems []Problem }
 
+// longDigits are digits enough for a phone number, however they are grouped.
+var longDigits = regexp.MustCompile(`[0-9](?:[ ()+./_-]*[0-9]){6,}`)
+
+// at reports a problem. Texts of the document are repeated but for what could be a phone number.
 func (r *reporter) at(n *yaml.Node, hint, format string, args ...any) {
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = longDigits.ReplaceAllString(text, "…")
+		}
+	}
 	r.problems = append(r.problems, Problem{n.Line, n.Column, fmt.Sprintf(format, args...), hint})
 }
 

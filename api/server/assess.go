@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"math"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ type assessing struct {
 
 func (s *Server) readAssess(j *job, req *api.AssessmentRequest) (in assessing, err error) {
 	in.peek = req.Record != nil && !*req.Record
-	if in.ev, in.number, _, err = intake.Event(s.cfg.Hasher, req); err != nil {
+	if in.ev, in.number, _, err = intake.Event(s.space(j.ctx).Hasher, req); err != nil {
 		return in, err
 	}
 	return in, s.spend(j.ctx, in.ev.Subjects[hashing.Phone], in.number)
@@ -33,11 +34,11 @@ func (s *Server) assess(j *job, in assessing) (any, error) {
 	a := new(engine.Assessment)
 	answer := shape(j.ctx, assessment{a, in.number, false})
 	if in.peek {
-		return answer, s.cfg.Engine.Peek(j.ctx, in.ev, a)
+		return answer, s.space(j.ctx).Engine.Peek(j.ctx, in.ev, a)
 	}
 	in.ev.Once = j.once
 	j.remember(func() any { return answer })
-	if err := s.cfg.Engine.Assess(j.ctx, in.ev, a); err != nil {
+	if err := s.space(j.ctx).Engine.Assess(j.ctx, in.ev, a); err != nil {
 		return nil, err
 	}
 	s.assessed.WithLabelValues(in.ev.Kind.String(), a.Decision.String()).Inc()
@@ -93,13 +94,13 @@ func (s *Server) assessOnce(j *job, id, key, route string, raw []byte, in assess
 	}
 	s.noteFailure(id, r)
 	s.unasked.Inc()
-	return encode(shape(j.ctx, s.instead(in, onError))), false, nil
+	return encode(shape(j.ctx, s.instead(j.ctx, in, onError))), false, nil
 }
 
 // instead is the answer to an event without the store: what the request tells by itself.
-func (s *Server) instead(in assessing, onError scoring.Decision) assessment {
+func (s *Server) instead(ctx context.Context, in assessing, onError scoring.Decision) assessment {
 	a := &engine.Assessment{Phone: in.ev.Subjects[hashing.Phone], Number: in.ev.Number}
-	a.Policy, a.Version = s.cfg.Engine.InForce()
+	a.Policy, a.Version = s.space(ctx).Engine.InForce()
 	a.Values = slices.Repeat([]float64{math.NaN()}, a.Policy.Slots())
 	a.Decision, a.Degraded = onError, []string{storeDegraded}
 	return assessment{a, in.number, true}

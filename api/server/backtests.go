@@ -22,7 +22,7 @@ func (s *Server) startBacktest(c *gin.Context) {
 		s.refuse(c, err)
 		return
 	}
-	answer, err := s.jobs.look(b.id, false)
+	answer, err := s.jobs.look(b.space, b.id, false)
 	if err != nil {
 		s.refuse(c, err)
 		return
@@ -46,7 +46,7 @@ func (s *Server) takeBacktest(c *gin.Context) (*backtestJob, error) {
 
 // readBacktest reads what to try on what.
 func (s *Server) readBacktest(j *job, req *api.BacktestRequest) (*backtestJob, error) {
-	b := &backtestJob{mode: cmp.Or(req.Mode, "rescore"), version: req.Version}
+	b := &backtestJob{space: s.space(j.ctx), mode: cmp.Or(req.Mode, "rescore"), version: req.Version}
 	var bad intake.Fields
 	if b.mode != "rescore" && b.mode != "replay" {
 		bad = append(bad, api.FieldError{Pointer: "/mode", Code: "unknown_value", Hint: "rescore or replay"})
@@ -68,7 +68,7 @@ func (s *Server) readBacktest(j *job, req *api.BacktestRequest) (*backtestJob, e
 		}
 		bad = append(bad, r.fields...)
 	}
-	b.cfg = configOf(s.cfg.Engine, policy)
+	b.cfg = configOf(b.space.Engine, policy)
 	for _, t := range []struct {
 		pointer, text string
 		into          *int64
@@ -81,10 +81,10 @@ func (s *Server) readBacktest(j *job, req *api.BacktestRequest) (*backtestJob, e
 		return nil, bad
 	}
 	b.digest = scoring.DigestOf(policy.Source())
-	b.cfg.AsOf = cmp.Or(b.cfg.AsOf, s.cfg.Engine.Now())
+	b.cfg.AsOf = cmp.Or(b.cfg.AsOf, b.space.Engine.Now())
 	b.cfg.Maturity, b.cfg.Seed, b.cfg.Examples = time.Duration(req.Maturity)*time.Second, req.Seed, req.Examples
 	if b.mode == "rescore" { // a replay counts from the beginning
-		b.cfg.Log = logOf(s.cfg.Engine, b.cfg.From)
+		b.cfg.Log = logOf(b.space.Engine, b.cfg.From)
 	}
 	return b, nil
 }
@@ -94,7 +94,7 @@ const maxMaturity = 365 * 24 * 60 * 60
 
 // tried returns the policy to try.
 func (s *Server) tried(j *job, req *api.BacktestRequest, b *backtestJob) (*scoring.Policy, error) {
-	live, version := s.cfg.Engine.Live()
+	live, version := b.space.Engine.Live()
 	b.live = version
 	if req.Source != "" {
 		return scoring.Compile([]byte(req.Source))
@@ -103,7 +103,7 @@ func (s *Server) tried(j *job, req *api.BacktestRequest, b *backtestJob) (*scori
 		b.version = version
 		return live, nil
 	}
-	v, err := s.cfg.Engine.PolicyVersion(j.ctx, req.Version)
+	v, err := b.space.Engine.PolicyVersion(j.ctx, req.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (s *Server) backtest(c *gin.Context) { s.lookAt(c, false) }
 func (s *Server) cancelBacktest(c *gin.Context) { s.lookAt(c, true) }
 
 func (s *Server) lookAt(c *gin.Context, cancel bool) {
-	answer, err := s.jobs.look(c.Param("id"), cancel)
+	answer, err := s.jobs.look(s.space(c.Request.Context()), c.Param("id"), cancel)
 	if err != nil {
 		s.refuse(c, err)
 		return

@@ -137,7 +137,7 @@ func (s *Server) once(j *job, key, route string, raw []byte, run func() ([]byte,
 		answer, err := run()
 		return answer, false, err
 	}
-	return s.cfg.Engine.Idempotent(j.ctx, s.cfg.Hasher.Retry(keptUnder(j.ctx, key), route+" "+j.path, raw),
+	return s.space(j.ctx).Engine.Idempotent(j.ctx, s.space(j.ctx).Hasher.Retry(keptUnder(j.ctx, key), route+" "+j.path, raw),
 		func(once *engine.Once) ([]byte, error) {
 			j.once = once
 			return run()

@@ -8,13 +8,13 @@ import (
 
 // readErase returns a phone under every key, the primary first. A token stands for one of them only.
 func (s *Server) readErase(j *job, req *api.PhoneRequest) ([]hashing.Subject, error) {
-	phone, number, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	phone, number, err := s.phone(j.ctx, req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
 	if err != nil {
 		return nil, err
 	}
 	phones := []hashing.Subject{phone}
 	if number.Given() {
-		phones = s.cfg.Hasher.PhoneVersions(number)
+		phones = s.space(j.ctx).Hasher.PhoneVersions(number)
 	}
 	return phones, s.spend(j.ctx, phone, number)
 }
@@ -23,12 +23,12 @@ func (s *Server) readErase(j *job, req *api.PhoneRequest) ([]hashing.Subject, er
 func (s *Server) erase(j *job, phones []hashing.Subject) (any, error) {
 	e := &engine.Erasure{Phones: phones, Once: j.once}
 	answer := func() any {
-		return api.EraseAnswer{ErasedAt: timeText(e.Now), Receipt: s.cfg.Hasher.Receipt(phones[0], e.Now)}
+		return api.EraseAnswer{ErasedAt: timeText(e.Now), Receipt: s.space(j.ctx).Hasher.Receipt(phones[0], e.Now)}
 	}
 	j.remember(answer)
-	if err := s.cfg.Engine.Erase(j.ctx, e); err != nil {
+	if err := s.space(j.ctx).Engine.Erase(j.ctx, e); err != nil {
 		return nil, err
 	}
-	note(j.ctx, objectOf(phones[0]), "", "erased, receipt "+s.cfg.Hasher.Receipt(phones[0], e.Now))
+	note(j.ctx, objectOf(phones[0]), "", "erased, receipt "+s.space(j.ctx).Hasher.Receipt(phones[0], e.Now))
 	return answer(), nil
 }

@@ -44,6 +44,16 @@ func callerOf(ctx context.Context) *access.Caller {
 	return nil
 }
 
+// space returns the domain that a request is about: its key's, or the default one where nobody needs a key.
+func (s *Server) space(ctx context.Context) *Space {
+	if c := callerOf(ctx); c != nil {
+		if own := s.spaces[c.Domain]; own != nil { // admit lets in nobody else
+			return own
+		}
+	}
+	return s.spaces[s.cfg.Domain]
+}
+
 // mayRead reports whether a request may see why, and not only what.
 func mayRead(ctx context.Context) bool {
 	c := callerOf(ctx)
@@ -100,7 +110,7 @@ func (s *Server) admit(c *gin.Context, r route) (*access.Caller, error) {
 	switch {
 	case !requests.OK:
 		return caller, refuseRate.after(requests.Wait)
-	case caller.Domain != s.cfg.Domain:
+	case s.spaces[caller.Domain] == nil:
 		return caller, refuseDomain
 	case !caller.May(r.scope):
 		return caller, refuseScope.because("it needs " + string(r.scope))
@@ -171,7 +181,7 @@ func (s *Server) spend(ctx context.Context, phone hashing.Subject, number hashin
 	}
 	now := time.Now()
 	if number.Given() {
-		below, above := s.cfg.Hasher.Neighbours(number)
+		below, above := s.space(ctx).Hasher.Neighbours(number)
 		inRow, alarm := caller.Neighbours(phone, below, above, now)
 		if inRow {
 			s.inRow.Inc()

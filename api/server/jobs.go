@@ -41,14 +41,13 @@ const (
 	jobCancelled jobState = "cancelled"
 )
 
-// jobs runs backtests, one after the other, and keeps what came of the newest. They live in memory: a
-// server that stops forgets them.
+// jobs runs backtests of all domains, one after the other, and keeps what came of the newest. They live in memory: a
+// server that stops forgets them. A domain sees its own only.
 type jobs struct {
-	engine *engine.Engine
-	slot   chan struct{}   // holds one while a backtest runs
-	ended  context.Context //nolint:containedctx // of all backtests, which outlive the request that asked for them
-	end    context.CancelFunc
-	wg     sync.WaitGroup
+	slot  chan struct{}   // holds one while a backtest runs
+	ended context.Context //nolint:containedctx // of all backtests, which outlive the request that asked for them
+	end   context.CancelFunc
+	wg    sync.WaitGroup
 
 	mu    sync.Mutex
 	known []*backtestJob // oldest first; guarded by mu
@@ -56,6 +55,7 @@ type jobs struct {
 
 // backtestJob is one backtest.
 type backtestJob struct {
+	space   *Space // the domain that it is about
 	id      string
 	key     string // of the request that asked for it, "" without
 	version uint32 // 0 for a policy that is not kept
@@ -74,8 +74,8 @@ type backtestJob struct {
 	err      error
 }
 
-func newJobs(e *engine.Engine) *jobs {
-	j := &jobs{engine: e, slot: make(chan struct{}, 1)}
+func newJobs() *jobs {
+	j := &jobs{slot: make(chan struct{}, 1)}
 	j.ended, j.end = context.WithCancel(context.Background())
 	return j
 }
@@ -92,7 +92,7 @@ func (j *jobs) start(b *backtestJob) (*backtestJob, error) {
 	defer j.mu.Unlock()
 	waiting := 0
 	for _, other := range j.known {
-		if b.key != "" && other.key == b.key {
+		if b.key != "" && other.key == b.key && other.space == b.space {
 			return other, nil
 		}
 		if other.state == jobQueued || other.state == jobRunning {
@@ -154,7 +154,7 @@ func (j *jobs) judge(ctx context.Context, b *backtestJob) (result *backtest.Resu
 			err = errors.New("a backtest panicked")
 		}
 	}()
-	_, before := j.engine.Live()
+	_, before := b.space.Engine.Live()
 	try := backtest.Rescore
 	if b.mode == "replay" {
 		try = backtest.Replay
@@ -162,7 +162,7 @@ func (j *jobs) judge(ctx context.Context, b *backtestJob) (result *backtest.Resu
 	if result, err = try(ctx, b.cfg); err != nil {
 		return nil, err
 	}
-	_, after := j.engine.Live()
+	_, after := b.space.Engine.Live()
 	result.Stale = before != after
 	return result, nil
 }
@@ -183,10 +183,10 @@ func (j *jobs) finish(b *backtestJob, result *backtest.Result, err error) {
 	j.forget()
 }
 
-// find returns a backtest, or refuseUnknownBacktest. j.mu is held.
-func (j *jobs) find(id string) (*backtestJob, error) {
+// find returns a backtest of a domain, or refuseUnknownBacktest. j.mu is held.
+func (j *jobs) find(space *Space, id string) (*backtestJob, error) {
 	for _, b := range j.known {
-		if b.id == id {
+		if b.id == id && b.space == space {
 			return b, nil
 		}
 	}
@@ -194,10 +194,10 @@ func (j *jobs) find(id string) (*backtestJob, error) {
 }
 
 // result returns what came of a backtest that is done.
-func (j *jobs) result(id string) (*backtest.Result, error) {
+func (j *jobs) result(space *Space, id string) (*backtest.Result, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	b, err := j.find(id)
+	b, err := j.find(space, id)
 	if err == nil && b.state != jobDone {
 		err = refuseOtherBacktest
 	}
@@ -208,10 +208,10 @@ func (j *jobs) result(id string) (*backtest.Result, error) {
 }
 
 // look returns how far a backtest is. With cancel it is told to stop.
-func (j *jobs) look(id string, cancel bool) (*api.Backtest, error) {
+func (j *jobs) look(space *Space, id string, cancel bool) (*api.Backtest, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	b, err := j.find(id)
+	b, err := j.find(space, id)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func (s *Server) lists(c *gin.Context) {
-	names, err := s.cfg.Engine.Lists(c.Request.Context())
+	names, err := s.space(c.Request.Context()).Engine.Lists(c.Request.Context())
 	if err != nil {
 		s.refuse(c, err)
 		return
@@ -48,7 +48,7 @@ func (s *Server) addEntry(j *job, e engine.ListEntry) (any, error) {
 	j.remember(func() any { return answer })
 	before, err := s.listed(j.ctx, e.List, e.Subject)
 	if err == nil {
-		err = s.cfg.Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
+		err = s.space(j.ctx).Engine.PutEntries(j.ctx, []engine.ListEntry{e}, j.once)
 	}
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *Server) listed(ctx context.Context, list string, subject hashing.Subjec
 	if visitOf(ctx) == nil || subject.Kind != hashing.Phone {
 		return "", nil
 	}
-	p, err := s.cfg.Engine.Lookup(ctx, subject)
+	p, err := s.space(ctx).Engine.Lookup(ctx, subject)
 	if err != nil {
 		return "", err
 	}
@@ -83,12 +83,12 @@ func (s *Server) readEntry(j *job, req *api.ListEntry) (e engine.ListEntry, err 
 	e = engine.ListEntry{List: j.path, Reason: req.Reason}
 	var bad intake.Fields
 	var number hashing.Number
-	if e.Subject, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
+	if e.Subject, number, err = s.phone(j.ctx, req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
 		bad = append(bad, explain(err).fields...)
 	}
 	switch {
 	case req.Entry == "range" && number.Given():
-		e.Subject = s.cfg.Hasher.Range(number)
+		e.Subject = s.space(j.ctx).Hasher.Range(number)
 	case req.Entry == "range" && req.PhoneNumber != "":
 		// the number is wrong, and was said to be
 	case req.Entry != "" && req.Entry != "number":
@@ -155,7 +155,7 @@ func (s *Server) importLines(c *gin.Context, lines []line, answer *api.ImportAns
 			if lines[i].text == nil {
 				return refuseTooLarge
 			}
-			entries[i], err = decode(&job{path: c.Param("name")}, lines[i].text, s.readEntry)
+			entries[i], err = decode(&job{ctx: c.Request.Context(), path: c.Param("name")}, lines[i].text, s.readEntry)
 			return err
 		})
 	})
@@ -168,7 +168,7 @@ func (s *Server) importLines(c *gin.Context, lines []line, answer *api.ImportAns
 		}
 	}
 	if len(good) > 0 {
-		if err := s.cfg.Engine.PutEntries(c.Request.Context(), good, nil); err != nil {
+		if err := s.space(c.Request.Context()).Engine.PutEntries(c.Request.Context(), good, nil); err != nil {
 			return err
 		}
 	}
@@ -202,12 +202,12 @@ func (s *Server) listEntries(c *gin.Context) {
 	var after hashing.Subject
 	if cursor := c.Query("cursor"); cursor != "" {
 		var err error
-		if after, err = s.cfg.Hasher.Token(cursor); err != nil {
+		if after, err = s.space(c.Request.Context()).Hasher.Token(cursor); err != nil {
 			s.refuse(c, invalid(api.FieldError{Pointer: "/cursor", Code: "format", Hint: "send it as it came in the page before"}))
 			return
 		}
 	}
-	entries, err := s.cfg.Engine.Entries(c.Request.Context(), c.Param("name"), after, pageSize)
+	entries, err := s.space(c.Request.Context()).Engine.Entries(c.Request.Context(), c.Param("name"), after, pageSize)
 	if err != nil {
 		s.refuse(c, err)
 		return
@@ -223,12 +223,12 @@ func (s *Server) listEntries(c *gin.Context) {
 }
 
 func (s *Server) removeEntry(c *gin.Context) {
-	subject, err := s.cfg.Hasher.Token(c.Query("token"))
+	subject, err := s.space(c.Request.Context()).Hasher.Token(c.Query("token"))
 	if err != nil {
 		s.refuse(c, invalid(api.FieldError{Pointer: "/token", Code: "format", Hint: "the phone_token of the entry"}))
 		return
 	}
-	removed, err := s.cfg.Engine.RemoveEntry(c.Request.Context(), c.Param("name"), subject)
+	removed, err := s.space(c.Request.Context()).Engine.RemoveEntry(c.Request.Context(), c.Param("name"), subject)
 	if err != nil {
 		s.refuse(c, err)
 		return

@@ -21,7 +21,7 @@ func (s *Server) logged(c *gin.Context) {
 		s.refuse(c, engine.ErrUnknownEvent)
 		return
 	}
-	l, err := s.cfg.Engine.Logged(c.Request.Context(), id)
+	l, err := s.space(c.Request.Context()).Engine.Logged(c.Request.Context(), id)
 	if err != nil {
 		s.refuse(c, err)
 		return

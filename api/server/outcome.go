@@ -57,7 +57,7 @@ func (s *Server) outcome(j *job, o *engine.Outcome) (any, error) {
 	o.Once = j.once
 	answer := func() any { return api.OutcomeAnswer{Changed: o.Changed, Linked: o.Links.Linked, Stale: o.Stale} }
 	j.remember(answer)
-	if err := s.cfg.Engine.RecordOutcome(j.ctx, o); err != nil {
+	if err := s.space(j.ctx).Engine.RecordOutcome(j.ctx, o); err != nil {
 		return nil, err
 	}
 	return answer(), nil

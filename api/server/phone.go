@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/ringfence/ringfence/api"
@@ -10,7 +11,7 @@ import (
 )
 
 // phone returns the subject that a number or a token stands for.
-func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.Number, error) {
+func (s *Server) phone(ctx context.Context, number, region, token string) (hashing.Subject, hashing.Number, error) {
 	if bad := intake.Region(region); bad != nil {
 		return hashing.Subject{}, hashing.Number{}, bad
 	}
@@ -18,7 +19,7 @@ func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.N
 	case (number == "") == (token == ""):
 		return hashing.Subject{}, hashing.Number{}, invalid(api.FieldError{Pointer: "/phone_number", Code: "missing", Hint: "give either phone_number or phone_token"})
 	case token != "":
-		subject, err := s.cfg.Hasher.Token(token)
+		subject, err := s.space(ctx).Hasher.Token(token)
 		if err != nil {
 			err = invalid(api.FieldError{Pointer: "/phone_token", Code: "format", Hint: "send it as it came in an answer"})
 		}
@@ -28,7 +29,7 @@ func (s *Server) phone(number, region, token string) (hashing.Subject, hashing.N
 	if err != nil {
 		return hashing.Subject{}, n, invalid(api.FieldError{Pointer: "/phone_number", Code: hashing.Problem(err), Hint: "a valid phone number, with + or default_region"})
 	}
-	return s.cfg.Hasher.Phone(n), n, nil
+	return s.space(ctx).Hasher.Phone(n), n, nil
 }
 
 // linking is the phone and the account of a request that needs both.
@@ -44,19 +45,19 @@ func (s *Server) readLink(j *job, req *api.PhoneRequest) (in linking, err error)
 	}
 	bad = append(bad, intake.ID("/account_id", req.AccountID)...)
 	var number hashing.Number
-	if in.phone, number, err = s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
+	if in.phone, number, err = s.phone(j.ctx, req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
 		bad = append(bad, explain(err).fields...)
 	}
 	if len(bad) > 0 {
 		return in, invalid(bad...)
 	}
-	in.account = s.cfg.Hasher.Account(req.AccountID)
-	in.tag = s.cfg.Hasher.LinkTag(in.account)
+	in.account = s.space(j.ctx).Hasher.Account(req.AccountID)
+	in.tag = s.space(j.ctx).Hasher.LinkTag(in.account)
 	return in, s.spend(j.ctx, in.phone, number)
 }
 
 func (s *Server) readPhone(j *job, req *api.PhoneRequest) (hashing.Subject, error) {
-	phone, number, err := s.phone(req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
+	phone, number, err := s.phone(j.ctx, req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
 	if err != nil {
 		return phone, err
 	}
@@ -64,7 +65,7 @@ func (s *Server) readPhone(j *job, req *api.PhoneRequest) (hashing.Subject, erro
 }
 
 func (s *Server) checkLink(j *job, in linking) (any, error) {
-	state, err := s.cfg.Engine.CheckLink(j.ctx, in.phone, in.account, in.tag)
+	state, err := s.space(j.ctx).Engine.CheckLink(j.ctx, in.phone, in.account, in.tag)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (s *Server) unlink(j *job, in linking) (any, error) {
 	u := &engine.Unlink{Phone: in.phone, Link: in.tag, Once: j.once}
 	answer := func() any { return api.UnlinkAnswer{Unlinked: u.Unlinked, Verified: u.Links.Count} }
 	j.remember(answer)
-	if err := s.cfg.Engine.Unlink(j.ctx, u); err != nil {
+	if err := s.space(j.ctx).Engine.Unlink(j.ctx, u); err != nil {
 		return nil, err
 	}
 	if u.Unlinked {
@@ -93,7 +94,7 @@ func (s *Server) release(j *job, phone hashing.Subject) (any, error) {
 	r := &engine.Release{Phone: phone, Once: j.once}
 	answer := func() any { return api.ReleaseAnswer{Generation: r.Generation} }
 	j.remember(answer)
-	if err := s.cfg.Engine.Release(j.ctx, r); err != nil {
+	if err := s.space(j.ctx).Engine.Release(j.ctx, r); err != nil {
 		return nil, err
 	}
 	note(j.ctx, objectOf(phone), fmt.Sprintf("generation %d", r.Generation-1), fmt.Sprintf("generation %d", r.Generation))
@@ -101,7 +102,7 @@ func (s *Server) release(j *job, phone hashing.Subject) (any, error) {
 }
 
 func (s *Server) lookup(j *job, phone hashing.Subject) (any, error) {
-	p, err := s.cfg.Engine.Lookup(j.ctx, phone)
+	p, err := s.space(j.ctx).Engine.Lookup(j.ctx, phone)
 	if err != nil {
 		return nil, err
 	}

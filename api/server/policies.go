@@ -59,15 +59,15 @@ func (s *Server) policyPage(c *gin.Context) (*api.PolicyPage, error) {
 			return nil, invalid(api.FieldError{Pointer: "/cursor", Code: "format", Hint: "send a cursor as it came"})
 		}
 	}
-	state, err := s.cfg.Engine.PolicyState(ctx)
+	state, err := s.space(ctx).Engine.PolicyState(ctx)
 	if err != nil {
 		return nil, err
 	}
-	versions, err := s.cfg.Engine.Policies(ctx, before, policyPage)
+	versions, err := s.space(ctx).Engine.Policies(ctx, before, policyPage)
 	if err != nil {
 		return nil, err
 	}
-	history, err := s.cfg.Engine.Rollouts(ctx, 0, historyPage)
+	history, err := s.space(ctx).Engine.Rollouts(ctx, 0, historyPage)
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +117,11 @@ func (s *Server) onePolicy(c *gin.Context) (*api.PolicyVersion, error) {
 		return nil, err
 	}
 	ctx := c.Request.Context()
-	state, err := s.cfg.Engine.PolicyState(ctx)
+	state, err := s.space(ctx).Engine.PolicyState(ctx)
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.cfg.Engine.PolicyVersion(ctx, n)
+	v, err := s.space(ctx).Engine.PolicyVersion(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (s *Server) onePolicy(c *gin.Context) (*api.PolicyVersion, error) {
 	if p, err := scoring.Compile(v.Source); err == nil { // one of an older program may not compile any more
 		out.Changes = s.differs(p)
 	}
-	calibration, err := s.cfg.Engine.Calibration(ctx, n)
+	calibration, err := s.space(ctx).Engine.Calibration(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (s *Server) readCheck(_ *job, req *api.PolicyRequest) (in draft, err error)
 	return in, err
 }
 
-func (s *Server) checkPolicy(_ *job, in draft) (any, error) {
+func (s *Server) checkPolicy(j *job, in draft) (any, error) {
 	digest := in.policy.Digest()
 	answer := api.PolicyCheck{Name: in.policy.Name(), Digest: hex.EncodeToString(digest[:]), Signals: []string{}, Changes: s.differs(in.policy)}
 	for _, i := range in.policy.SignalOrder() {
@@ -197,7 +197,7 @@ func (s *Server) addPolicy(j *job, in draft) (any, error) {
 	v := &engine.PolicyVersion{Source: in.policy.Source(), Author: j.author(), Note: in.note}
 	answer := func() any { return wirePolicy(v, &engine.PolicyState{}) }
 	j.remember(answer)
-	if _, err := s.cfg.Engine.AddPolicy(j.ctx, v, j.once); err != nil {
+	if _, err := s.space(j.ctx).Engine.AddPolicy(j.ctx, v, j.once); err != nil {
 		return nil, err
 	}
 	note(j.ctx, "", "", fmt.Sprintf("version %d added", v.Version))
@@ -246,7 +246,7 @@ func (s *Server) readShadow(j *job, req *api.ShadowRequest) (rollout, error) {
 func (s *Server) publish(j *job, in rollout) (any, error) {
 	return s.rollOut(j, &in.version, func() error {
 		in.change.Once = j.once
-		return s.cfg.Engine.Publish(j.ctx, in.version, in.change)
+		return s.space(j.ctx).Engine.Publish(j.ctx, in.version, in.change)
 	}, func(a *api.RolloutAnswer) {
 		a.Live, a.Shadows = in.version, slices.DeleteFunc(a.Shadows, func(v uint32) bool { return v == in.version })
 	})
@@ -256,14 +256,14 @@ func (s *Server) rollBack(j *job, in rollout) (any, error) {
 	var r engine.Rollout
 	return s.rollOut(j, &r.Version, func() error {
 		in.change.Once = j.once
-		return s.cfg.Engine.RollBack(j.ctx, in.version, in.change, &r)
+		return s.space(j.ctx).Engine.RollBack(j.ctx, in.version, in.change, &r)
 	}, func(a *api.RolloutAnswer) { a.Live = r.Version })
 }
 
 func (s *Server) shadow(j *job, in rollout) (any, error) {
 	return s.rollOut(j, &in.version, func() error {
 		in.change.Once = j.once
-		return s.cfg.Engine.Shadow(j.ctx, in.version, !in.end, in.change)
+		return s.space(j.ctx).Engine.Shadow(j.ctx, in.version, !in.end, in.change)
 	}, func(a *api.RolloutAnswer) {
 		a.Shadows = slices.DeleteFunc(a.Shadows, func(v uint32) bool { return v == in.version })
 		if !in.end {
@@ -275,7 +275,7 @@ func (s *Server) shadow(j *job, in rollout) (any, error) {
 
 // rollOut makes a change. The answer that is remembered with it is made of what was in force before, since it is rendered during the commit.
 func (s *Server) rollOut(j *job, version *uint32, change func() error, after func(*api.RolloutAnswer)) (any, error) {
-	state, err := s.cfg.Engine.PolicyState(j.ctx)
+	state, err := s.space(j.ctx).Engine.PolicyState(j.ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ func (s *Server) rollOut(j *job, version *uint32, change func() error, after fun
 		return nil, err
 	}
 	before := inForce(state)
-	if state, err = s.cfg.Engine.PolicyState(j.ctx); err != nil {
+	if state, err = s.space(j.ctx).Engine.PolicyState(j.ctx); err != nil {
 		note(j.ctx, "", before, "changed")
 		return nil, err
 	}
@@ -316,11 +316,11 @@ func (s *Server) readCalibration(j *job, req *api.CalibrationRequest) (in calibr
 	if in.version, err = version(j.path); err != nil {
 		return in, err
 	}
-	v, err := s.cfg.Engine.PolicyVersion(j.ctx, in.version)
+	v, err := s.space(j.ctx).Engine.PolicyVersion(j.ctx, in.version)
 	if err != nil {
 		return in, err
 	}
-	r, err := s.jobs.result(req.Backtest)
+	r, err := s.jobs.result(s.space(j.ctx), req.Backtest)
 	if err != nil {
 		return in, err
 	}
@@ -337,7 +337,7 @@ func (s *Server) readCalibration(j *job, req *api.CalibrationRequest) (in calibr
 
 func (s *Server) calibrate(j *job, in calibrating) (any, error) {
 	j.remember(func() any { return wireCalibration(&in.calibration) })
-	err := s.cfg.Engine.Calibrate(j.ctx, in.version, &in.calibration, in.abuse, in.legitimate, j.once)
+	err := s.space(j.ctx).Engine.Calibrate(j.ctx, in.version, &in.calibration, in.abuse, in.legitimate, j.once)
 	if err == nil {
 		note(j.ctx, "", "", fmt.Sprintf("version %d calibrated on %d labels", in.version, in.abuse+in.legitimate))
 	}

@@ -80,7 +80,7 @@ func TestPoliciesOverHTTP(t *testing.T) {
 		t.Errorf("an answer beside a shadow: %+v", a)
 	}
 	metrics := do2(s, "/metrics")
-	if !strings.Contains(metrics, `ringfence_shadow_decisions_total{decision="allow",shadow="block",version="2"} 1`) {
+	if !strings.Contains(metrics, `ringfence_shadow_decisions_total{decision="allow",domain="default",shadow="block",version="2"} 1`) {
 		t.Error("the metrics do not tell of the shadow")
 	}
 	var shadows []backtest.Shadow

@@ -13,7 +13,6 @@ import (
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
-	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/scoring"
 	"github.com/ringfence/ringfence/scoring/backtest"
 )
@@ -68,7 +67,8 @@ func (s *Server) oneReport(c *gin.Context, compose func(context.Context, *report
 }
 
 func (s *Server) readReport(c *gin.Context) (*reporting, error) {
-	r := &reporting{cfg: configOf(s.cfg.Engine, nil)}
+	e := s.space(c.Request.Context()).Engine
+	r := &reporting{cfg: configOf(e, nil)}
 	var bad, wrong intake.Fields
 	if text := c.Query("version"); text != "" {
 		var err error
@@ -89,7 +89,7 @@ func (s *Server) readReport(c *gin.Context) (*reporting, error) {
 		}
 		r.cfg.Maturity = time.Duration(n) * time.Second
 	}
-	r.cfg.AsOf = s.cfg.Engine.Now()
+	r.cfg.AsOf = e.Now()
 	r.cfg.To = cmp.Or(r.cfg.To, r.cfg.AsOf+1)
 	r.cfg.From = cmp.Or(r.cfg.From, r.cfg.To-reportSpan)
 	if r.cfg.From >= r.cfg.To {
@@ -98,13 +98,13 @@ func (s *Server) readReport(c *gin.Context) (*reporting, error) {
 	if len(bad) > 0 {
 		return nil, bad
 	}
-	r.cfg.Log = logOf(s.cfg.Engine, r.cfg.From)
+	r.cfg.Log = logOf(e, r.cfg.From)
 	return r, nil
 }
 
 // shadowReport says what policies in shadow would have decided otherwise.
 func (s *Server) shadowReport(ctx context.Context, r *reporting) (any, error) {
-	state, err := s.cfg.Engine.PolicyState(ctx)
+	state, err := s.space(ctx).Engine.PolicyState(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +123,11 @@ func (s *Server) shadowReport(ctx context.Context, r *reporting) (any, error) {
 
 // rescored judges a version on a part of the log.
 func (s *Server) rescored(ctx context.Context, r *reporting) (*backtest.Result, *api.PolicyReport, error) {
-	policy, live := s.cfg.Engine.Live()
+	e := s.space(ctx).Engine
+	policy, live := e.Live()
 	r.version = cmp.Or(r.version, live)
 	if r.version != live {
-		v, err := s.cfg.Engine.PolicyVersion(ctx, r.version)
+		v, err := e.PolicyVersion(ctx, r.version)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -139,7 +140,7 @@ func (s *Server) rescored(ctx context.Context, r *reporting) (*backtest.Result, 
 	if err != nil {
 		return nil, nil, err
 	}
-	_, after := s.cfg.Engine.Live()
+	_, after := e.Live()
 	return result, &api.PolicyReport{
 		From: timeText(r.cfg.From), To: timeText(r.cfg.To), Version: r.version, Digest: result.Digest, Stale: after != live,
 		Events: result.Events, States: result.States, Abuse: result.Abuse, Legitimate: result.Legitimate,
@@ -160,24 +161,26 @@ func (s *Server) calibrationReport(ctx context.Context, r *reporting) (any, erro
 		return nil, err
 	}
 	report.Calibration = encode(append([]backtest.Calibrated{}, result.Calibration...))
-	stored, err := s.cfg.Engine.Calibration(ctx, r.version)
+	stored, err := s.space(ctx).Engine.Calibration(ctx, r.version)
 	report.Stored = wireCalibration(stored)
 	return report, err
 }
 
 // shadowCounts tells the metrics what policies in shadow say. Only those that run have series.
-type shadowCounts struct{ engine *engine.Engine }
+type shadowCounts map[string]*Space // by name of the domain
 
 var shadowDesc = prometheus.NewDesc("ringfence_shadow_decisions_total",
-	"Events that a policy in shadow judged, by its version, what was decided and what it would have decided.", []string{"version", "decision", "shadow"}, nil)
+	"Events that a policy in shadow judged, by domain, its version, what was decided and what it would have decided.", []string{"domain", "version", "decision", "shadow"}, nil)
 
 // Describe implements prometheus.Collector.
 func (shadowCounts) Describe(ch chan<- *prometheus.Desc) { ch <- shadowDesc }
 
 // Collect implements prometheus.Collector.
 func (s shadowCounts) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range s.engine.ShadowCounts() {
-		ch <- prometheus.MustNewConstMetric(shadowDesc, prometheus.CounterValue, float64(c.Events),
-			strconv.FormatUint(uint64(c.Version), 10), c.From.String(), c.To.String())
+	for domain, space := range s {
+		for _, c := range space.Engine.ShadowCounts() {
+			ch <- prometheus.MustNewConstMetric(shadowDesc, prometheus.CounterValue, float64(c.Events),
+				domain, strconv.FormatUint(uint64(c.Version), 10), c.From.String(), c.To.String())
+		}
 	}
 }

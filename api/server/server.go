@@ -61,8 +61,13 @@ type Config struct {
 	// Keys are those of callers. Nil, or a ring without a file, lets anybody ask anything.
 	Keys *access.Ring
 
-	// Domain is the name of the domain that Hasher is of. Default: hashing.DefaultDomain. Keys of another are refused.
+	// Domain is the name of the domain that Engine and Hasher are of. Default: hashing.DefaultDomain. It is that of everybody
+	// where nobody needs a key.
 	Domain string
+
+	// Domains are the further domains that are served, by name: a caller's key says of which one it is. Keys of any other
+	// are refused.
+	Domains map[string]Space
 
 	// Audit is where it is written who changed what. It may be nil.
 	Audit *audit.Log
@@ -92,9 +97,16 @@ type Config struct {
 	Stalls func() uint64
 }
 
+// Space is what a domain is served with. Two domains share nothing but the store.
+type Space struct {
+	Engine *engine.Engine
+	Hasher *hashing.Hasher
+}
+
 // Server answers requests. It is safe for concurrent use.
 type Server struct {
 	cfg      Config
+	spaces   map[string]*Space // by name of the domain
 	handler  http.Handler
 	draining atomic.Bool
 	underWay atomic.Int64 // requests that are being answered
@@ -133,8 +145,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:           cfg,
-		jobs:          newJobs(cfg.Engine),
+		jobs:          newJobs(),
 		reports:       make(chan struct{}, 1),
+		spaces:        map[string]*Space{cfg.Domain: {cfg.Engine, cfg.Hasher}},
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,
 		lineTimeout:   readTimeout,
@@ -156,11 +169,17 @@ func New(cfg Config) (*Server, error) {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 		}, []string{"route"}),
 	}
+	for name, space := range cfg.Domains {
+		if s.spaces[name] != nil || space.Engine == nil || space.Hasher == nil {
+			return nil, errors.New("server: every domain of Config needs a name, an Engine and a Hasher of its own")
+		}
+		s.spaces[name] = &space
+	}
 	underWay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(shadowCounts{cfg.Engine}, underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(shadowCounts(s.spaces), underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64

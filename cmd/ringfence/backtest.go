@@ -94,6 +94,7 @@ func newBacktest() *cobra.Command {
 
 func (f *backtestFlags) add(cmd *cobra.Command) {
 	f.data.add(cmd)
+	f.data.addDomain(cmd)
 	fl := cmd.Flags()
 	f.in.addInput(fl)
 	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the one that is live in the data folder; with FILE, the embedded policy)")

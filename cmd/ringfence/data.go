@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -21,6 +22,7 @@ import (
 type dataFlags struct {
 	data     string
 	keyring  string
+	domain   string           // "" is the default one
 	upgrade  bool             // accept an older format
 	tolerant bool             // goes on when a block is damaged, to find all that are
 	reserve  int64            // free bytes on the disk below which nothing is changed; 0 is the default
@@ -39,6 +41,11 @@ func (f *dataFlags) add(cmd *cobra.Command) {
 	textSetting(cmd.Flags(), &f.keyring, "keyring")
 	textSetting(cmd.Flags(), &f.passphraseFile, "passphrase_file")
 	f.cmd = cmd
+}
+
+// addDomain adds the flag of commands that work in one domain.
+func (f *dataFlags) addDomain(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.domain, "domain", hashing.DefaultDomain, "domain of the keyring: see ringfence keys domains")
 }
 
 func (f *dataFlags) keyringPath() string {
@@ -60,7 +67,7 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 		return nil, nil, err
 	}
 	f.ring = ring
-	hasher, err := ring.Domain(hashing.DefaultDomain)
+	hasher, err := ring.Domain(cmp.Or(f.domain, hashing.DefaultDomain))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,6 +186,6 @@ func newKeys() *cobra.Command {
 	f.add(initialise)
 	initialise.Flags().BoolVar(&seal, "seal", false, "seal it with a passphrase, from --passphrase-file, a systemd credential or the terminal")
 	listed.add(list)
-	keys.AddCommand(initialise, list, newReseal())
+	keys.AddCommand(initialise, list, newReseal(), newDomains())
 	return keys
 }

@@ -48,6 +48,7 @@ func newImport() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.add(cmd)
+	f.addDomain(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.policy, "policy", "", "policy file (default: the one that is live)")
 	fl.VarP(&f.output, "output", "o", "table, json or ndjson")

@@ -67,6 +67,7 @@ func newLabels() *cobra.Command {
 		},
 	}
 	f.add(load)
+	f.addDomain(load)
 	load.Flags().StringVar(&source, "source", "", "who says so, where a line does not: a short code")
 	load.Flags().BoolVar(&strict, "strict", false, "exit 3 when any line was refused")
 	labels.AddCommand(load)

@@ -12,7 +12,7 @@ const module = "github.com/ringfence/ringfence/"
 
 // layers gives every package its layer: imports go down only.
 var layers = map[string]int{
-	"hashing": 0, "scoring": 0, "engine/window": 0, "api": 0, "api/access": 1, "api/audit": 1,
+	"bench/canary": 0, "hashing": 0, "scoring": 0, "engine/window": 0, "api": 0, "api/access": 1, "api/audit": 1,
 	"engine/record": 1, "bench/traffic": 1, "engine": 2,
 	"scoring/backtest": 3, "engine/pebblestore": 3, "engine/storetest": 3, "api/intake": 3,
 	"api/server":            4,

@@ -63,6 +63,7 @@ func newLists() *cobra.Command {
 		},
 	}
 	f.add(load)
+	f.addDomain(load)
 	load.Flags().StringVar(&region, "region", "", "default region of numbers without a country code")
 	load.Flags().BoolVar(&strict, "strict", false, "exit 3 when any number was refused")
 	lists.AddCommand(load, newListsLs(), newListsRm())

@@ -99,6 +99,10 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	others, err := f.otherDomains(ctx, store, policy)
+	if err != nil {
+		return err
+	}
 	trail, err := f.auditLog(f.ring)
 	if err != nil {
 		return err
@@ -112,7 +116,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	cfg := server.Config{
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
 		MaxChanges: int(f.changes), Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
-		Keys: keys, Domain: hashing.DefaultDomain, Audit: trail, TLS: secure,
+		Keys: keys, Domain: hashing.DefaultDomain, Domains: others, Audit: trail, TLS: secure,
 	}
 	if f.otlp != "" {
 		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
@@ -138,6 +142,26 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		beside.Go(func() { sweep.run(ctx) })
 		beside.Go(func() { serveAdmin(ctx, f.data, store, log) })
 	})
+}
+
+// otherDomains returns what the further domains of the keyring are served with.
+func (f *serveFlags) otherDomains(ctx context.Context, store *pebblestore.Store, policy *scoring.Policy) (map[string]server.Space, error) {
+	others := map[string]server.Space{}
+	for _, d := range f.ring.Domains() {
+		if d.Name == hashing.DefaultDomain {
+			continue
+		}
+		hasher, err := f.ring.Domain(d.Name)
+		if err != nil {
+			return nil, err
+		}
+		e, err := engine.New(ctx, engine.Config{Store: store, Domain: d.ID, Policy: policy, Now: time.Now})
+		if err != nil {
+			return nil, err
+		}
+		others[d.Name] = server.Space{Engine: e, Hasher: hasher}
+	}
+	return others, nil
 }
 
 // unready says why a store takes no events.

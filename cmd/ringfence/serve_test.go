@@ -30,8 +30,11 @@ import (
 // TestMain lets the test binary be the program itself, so that it can be killed, and that scripts
 // can call it.
 func TestMain(m *testing.M) {
-	if os.Getenv("RINGFENCE_TEST_MAIN") == "1" {
+	switch os.Getenv("RINGFENCE_TEST_MAIN") {
+	case "1":
 		main()
+	case "crash":
+		crash()
 	}
 	testscript.Main(m, map[string]func(){"ringfence": main})
 }

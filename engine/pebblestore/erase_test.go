@@ -27,7 +27,7 @@ func spread(n int) *engine.Event {
 			binary.BigEndian.PutUint64(s.ID[i:], x)
 		}
 	}
-	binary.BigEndian.PutUint64(ev.Link[:], uint64(n+1)*0x9e3779b97f4a7c15) //nolint:gosec // small numbers
+	binary.BigEndian.PutUint64(ev.Link[:], uint64(n+1)*0x9e3779b97f4a7c15)
 	return ev
 }
 

@@ -77,8 +77,26 @@ func openFormat(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	checkFixture(t, s, h, 7)
+	checkUnlinked(t, s, h.Phone(number))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// checkUnlinked holds that events of before the upgrade are found where no later one leads to them.
+func checkUnlinked(t *testing.T, s *Store, phone hashing.Subject) {
+	t.Helper()
+	tx, err := s.beginSweep(t.Context(), phone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.end()
+	tx.now = s.clock.now.Load()
+	if err := tx.eraseEvents(1, phone, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := tx.writes().Count(); n < 6 {
+		t.Errorf("%d events of before the upgrade are found, want 6", n)
 	}
 }
 

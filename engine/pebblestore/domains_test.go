@@ -1,0 +1,83 @@
+package pebblestore
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// TestTwoDomainsCannotBeJoined has the same people do the same in two domains of one keyring, each in a folder of its
+// own. Nothing by which one folder knows somebody is in the other one.
+func TestTwoDomainsCannotBeJoined(t *testing.T) {
+	ring, err := hashing.NewKeyring(rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ring, err = ring.WithDomain("other"); err != nil {
+		t.Fatal(err)
+	}
+	dirs := map[string]string{}
+	marks := map[string]map[string][]byte{}
+	for _, name := range []string{hashing.DefaultDomain, "other"} {
+		h, err := ring.Domain(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs[name] = filepath.Join(t.TempDir(), "store")
+		marks[name] = live(t, dirs[name], ring, h)
+	}
+	for name, known := range marks {
+		for other, dir := range dirs {
+			for what, b := range known {
+				if found := len(holders(t, dir, b)) > 0; found != (name == other) {
+					t.Errorf("%s of %s in the folder of %s: %v", what, name, other, found)
+				}
+			}
+		}
+	}
+}
+
+// live has the same things happen in a new folder, and returns by what it knows who took part.
+func live(t *testing.T, dir string, ring *hashing.Keyring, h *hashing.Hasher) map[string][]byte {
+	t.Helper()
+	s, err := Open(dir, Options{Keys: ring.KeyChecks(), Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := hashing.Parse("+1 202 555 0143", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := &engine.Event{Domain: h.Domain(), Kind: scoring.Signup, Time: 1_800_000_000, Now: 1_800_000_000, Verified: true}
+	ev.Subjects, ev.Link = h.Subjects(number, "u_81", "d_5", netip.MustParseAddr("203.0.113.7"))
+	retry := h.Retry("key", "route", []byte("body"))
+	ev.Once = &engine.Once{Key: retry.Key, Fingerprint: retry.Fingerprint, Expires: 1_900_000_000, Render: func() []byte { return nil }}
+	err = s.Assess(t.Context(), ev, new(engine.Decision), func(_ *engine.Observation, d *engine.Decision) { d.Claim = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := []engine.ListEntry{{List: "deny", Subject: ev.Subjects[hashing.Phone]}, {List: "deny", Subject: ev.Subjects[hashing.Range]}}
+	if err := s.PutEntries(t.Context(), h.Domain(), entries, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string][]byte{"link tag": ev.Link[:], "idempotency key": retry.Key[:], "fingerprint": retry.Fingerprint[:]}
+	for kind, subject := range ev.Subjects {
+		if subject.Given() {
+			known[hashing.Kind(kind).String()] = subject.ID[:]
+		}
+	}
+	for _, member := range []hashing.Kind{hashing.Phone, hashing.Account, hashing.Device, hashing.Network} {
+		known["tag of "+member.String()] = binary.BigEndian.AppendUint32(nil, ev.Subjects[member].Tag())
+	}
+	return known
+}
