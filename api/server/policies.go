@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -128,7 +129,7 @@ func (s *Server) onePolicy(c *gin.Context) (*api.PolicyVersion, error) {
 	out := wirePolicy(v, state)
 	out.Source = string(v.Source)
 	if p, err := scoring.Compile(v.Source); err == nil { // one of an older program may not compile any more
-		out.Changes = s.differs(p)
+		out.Changes = s.differs(ctx, p)
 	}
 	calibration, err := s.space(ctx).Engine.Calibration(ctx, n)
 	if err != nil {
@@ -139,8 +140,8 @@ func (s *Server) onePolicy(c *gin.Context) (*api.PolicyVersion, error) {
 }
 
 // differs says what becomes different when a policy replaces the live one.
-func (s *Server) differs(p *scoring.Policy) []string {
-	live, _ := s.cfg.Engine.Live()
+func (s *Server) differs(ctx context.Context, p *scoring.Policy) []string {
+	live, _ := s.space(ctx).Engine.Live()
 	return append([]string{}, scoring.Diff(live, p)...)
 }
 
@@ -173,7 +174,7 @@ func (s *Server) readCheck(_ *job, req *api.PolicyRequest) (in draft, err error)
 
 func (s *Server) checkPolicy(j *job, in draft) (any, error) {
 	digest := in.policy.Digest()
-	answer := api.PolicyCheck{Name: in.policy.Name(), Digest: hex.EncodeToString(digest[:]), Signals: []string{}, Changes: s.differs(in.policy)}
+	answer := api.PolicyCheck{Name: in.policy.Name(), Digest: hex.EncodeToString(digest[:]), Signals: []string{}, Changes: s.differs(j.ctx, in.policy)}
 	for _, i := range in.policy.SignalOrder() {
 		answer.Signals = append(answer.Signals, in.policy.Signals()[i].Name)
 	}

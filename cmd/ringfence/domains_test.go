@@ -59,6 +59,42 @@ func TestDomains(t *testing.T) {
 	p := start(t, data, "--passphrase-file", secret)
 	bank, shop := caller(p, "default"), caller(p, "shop")
 	tellsNothing(t, bank, shop)
+	changesNothing(t, bank, shop)
+}
+
+// changesNothing holds that policies and backtests are a domain's own.
+func changesNothing(t *testing.T, bank, shop *api.Client) {
+	t.Helper()
+	v, err := shop.AddPolicy(t.Context(), api.PolicyRequest{Source: "name: own\ndecisions: {block: 90}\n", Note: "the shop's"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shop.Publish(t.Context(), v.Version, api.RolloutRequest{Note: "the shop's"}, api.IfLive(1)); err != nil {
+		t.Fatal(err)
+	}
+	for c, name := range map[*api.Client]string{bank: "default", shop: "own"} {
+		a, err := c.Assess(t.Context(), api.AssessmentRequest{PhoneNumber: "+1 202 555 0143", Event: "signup"})
+		if err != nil || a.Policy.Name != name {
+			t.Errorf("judged by %v, want %s: %v", a, name, err)
+		}
+		page, err := c.Policies(t.Context(), "")
+		if err != nil || page.Versions[0].Name != name {
+			t.Errorf("policies %v, want %s first: %v", page, name, err)
+		}
+	}
+	b, err := shop.StartBacktest(t.Context(), api.BacktestRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bank.Backtest(t.Context(), b.ID); !errors.Is(err, api.ErrUnknownBacktest) {
+		t.Errorf("another domain's backtest: %v", err)
+	}
+	if _, err := bank.CancelBacktest(t.Context(), b.ID); !errors.Is(err, api.ErrUnknownBacktest) {
+		t.Errorf("cancelling another domain's backtest: %v", err)
+	}
+	if _, err := shop.Backtest(t.Context(), b.ID); err != nil {
+		t.Error(err)
+	}
 }
 
 // tellsNothing goes through what the caller of one domain could learn of another.
