@@ -141,7 +141,7 @@ func TestPublishingUnderLoad(t *testing.T) {
 			defer left.Add(-1)
 			var a engine.Assessment
 			for i, ev := range events[client*100 : client*100+100] {
-				for rounds.Load() < int32(i/25) { //nolint:gosec // 0 to 3: others are judged by others
+				for rounds.Load() < int32(i/25) { // so that versions follow one another among them
 					runtime.Gosched()
 				}
 				if err := w.engine.Assess(ctx, ev, &a); err != nil {
