@@ -1,10 +1,11 @@
-.PHONY: latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale demo fuzz
+.PHONY: faults faults-long sabotage latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale demo fuzz
 
 GOLANGCI := 2.15.0
 GOVULNCHECK := v1.1.4
 CYCLONEDX := v1.9.0
 ACTIONLINT := v1.7.12
 TOOLS := $(CURDIR)/.tools
+FAULTS := 'TestPowerCuts|TestWriteErrors|TestBitFlips|TestLinksInAnyOrder|TestContract(InMemory|AcrossPowerCuts|OnDisk)/random'
 HOT := ./hashing ./engine/window ./engine/record ./scoring ./api/intake ./engine/pebblestore ./api/server ./bench
 
 # Everything that has to pass.
@@ -107,6 +108,20 @@ bench-scale:
 	if [ -n "$(SCALE)" ]; then bin/scale $(SCALE); else \
 		for phones in 1000000 10000000; do for mix in zipf uniform; do bin/scale -phones $$phones -mix $$mix || exit 1; done; done; fi
 
+# What goes wrong in earnest, in a few minutes: see bench/RELIABILITY.md. As root, it also fills up a small disk.
+faults:
+	RINGFENCE_FAULTS=ci go test -count 1 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 100 -rapid.nofailfile
+	go run ./bench/faults kill replies full overload
+
+# The same for hours.
+faults-long:
+	RINGFENCE_FAULTS=long go test -count 1 -timeout 0 -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 200000 -rapid.nofailfile
+	go run ./bench/faults -long kill replies full overload soak
+
+# Breaks the product on purpose: every harness has to notice.
+sabotage:
+	go run ./bench/sabotage
+
 # Every fuzz target, half a minute each.
 fuzz:
 	go test -run xxx -fuzz FuzzParse$$ -fuzztime 30s ./hashing
@@ -123,3 +138,4 @@ fuzz:
 	go test -run xxx -fuzz FuzzConditions -fuzztime 30s ./scoring
 	go test -run xxx -fuzz FuzzDecode -fuzztime 30s ./api/intake
 	go test -run xxx -fuzz FuzzRows -fuzztime 30s ./cmd/ringfence/replay
+	go test -run xxx -fuzz FuzzRequests -fuzztime 30s ./api/server

@@ -1,47 +1,113 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/ringfence/ringfence/api"
 )
 
-// Sizes of the small disk, in bytes.
-const (
-	diskSize = 96 << 20
-	diskLeft = 4 << 20 // what the filler leaves
-)
-
-// full lets the disk run full under 16 writers. The server has to end by itself, and with room again
-// has to have all that it acknowledged.
+// full lets a small disk fill up: first down to the reserve, below which the server has to refuse changes with 503, answer reads, start,
+// and go on when there is room again; then to the last byte without a reserve, where the server has to end by itself, and with
+// room again has to have all that it acknowledged.
 func full(b *bench) error {
 	if os.Getuid() != 0 {
 		return fmt.Errorf("%w: only root can mount a small disk; run it as root, as CI does", errSkipped)
 	}
-	disk := filepath.Join(b.folder, "disk")
+	if err := b.onDisk(320*mib, belowReserve); err != nil {
+		return err
+	}
+	return b.onDisk(96*mib, fillUp) // so small that there is no ballast
+}
+
+// onDisk runs something on a disk in memory of so many bytes.
+func (b *bench) onDisk(size int, run func(b *bench, disk string) error) error {
+	disk := filepath.Join(b.folder, fmt.Sprint("disk", size/mib))
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		return err
 	}
-	if err := syscall.Mount("ringfence-faults", disk, "tmpfs", 0, fmt.Sprintf("size=%d", diskSize)); err != nil {
+	if err := syscall.Mount("ringfence-faults", disk, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		return fmt.Errorf("%w: this machine does not let root mount a disk: %w", errSkipped, err)
 	}
-	err := fillUp(b, disk)
-	return errors.Join(err, syscall.Unmount(disk, 0))
+	return errors.Join(run(b, disk), syscall.Unmount(disk, 0))
 }
 
-func fillUp(b *bench, disk string) error {
+func belowReserve(b *bench, disk string) error {
+	const reserve, left = 48 * mib, 32 * mib
 	data, filler := filepath.Join(disk, "data"), filepath.Join(disk, "filler")
-	p, err := b.start(data)
+	flags := []string{fmt.Sprint("--disk-reserve=", reserve)}
+	p, err := b.start(data, flags...)
 	if err != nil {
 		return err
 	}
 	c := newCrowd(16)
 	c.run(b.ctx)
 	c.open(client(p.url))
-	if err := fill(disk, filler); err != nil {
+	if err := pause(b.ctx, time.Second); err != nil {
+		return errors.Join(err, p.end(syscall.SIGKILL))
+	}
+	if err := fill(disk, filler, left); err != nil {
+		return errors.Join(err, p.end(syscall.SIGKILL))
+	}
+	if err := waitFor(b, p, http.StatusServiceUnavailable); err != nil {
+		return errors.Join(err, p.end(syscall.SIGKILL))
+	}
+	c.park()
+	if err := errors.Join(c.check(b.ctx, client(p.url)), p.drain()); err != nil {
+		return fmt.Errorf("below the reserve: %w", err)
+	}
+	if p, err = b.start(data, flags...); err != nil {
+		return fmt.Errorf("below the reserve: %w", err)
+	}
+	if err := errors.Join(c.check(b.ctx, client(p.url)), waitFor(b, p, http.StatusServiceUnavailable), os.Remove(filler), waitFor(b, p, http.StatusOK)); err != nil {
+		return errors.Join(err, p.end(syscall.SIGKILL))
+	}
+	c.open(client(p.url))
+	if err := errors.Join(c.finish(), c.check(b.ctx, client(p.url)), p.drain()); err != nil {
+		return err
+	}
+	answers, _ := c.sums()
+	b.printf("full: below the reserve 503, reads and a new start answered; with room again it goes on: %d events, each once", answers)
+	return nil
+}
+
+// waitFor asks until a change is answered with a status. The event is none of the crowd's: it is about a number of its own.
+func waitFor(b *bench, p *process, status int) error {
+	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	defer cancel()
+	for {
+		got := http.StatusOK
+		_, err := client(p.url).Assess(ctx, api.AssessmentRequest{PhoneNumber: "+44 7700 900123", Event: "sign_in"})
+		if refused := new(api.Error); errors.As(err, &refused) {
+			got = refused.Status
+		} else if err != nil {
+			return err
+		}
+		if got == status {
+			return nil
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("changes are answered with %d, not with %d: %w", got, status, err)
+		}
+	}
+}
+
+func fillUp(b *bench, disk string) error {
+	data, filler := filepath.Join(disk, "data"), filepath.Join(disk, "filler")
+	p, err := b.start(data, "--disk-reserve=-1")
+	if err != nil {
+		return err
+	}
+	c := newCrowd(16)
+	c.run(b.ctx)
+	c.open(client(p.url))
+	if err := fill(disk, filler, 4*mib); err != nil {
 		return errors.Join(err, p.end(syscall.SIGKILL))
 	}
 	took := time.Now()
@@ -61,7 +127,7 @@ func fillUp(b *bench, disk string) error {
 	if err := os.Remove(filler); err != nil {
 		return err
 	}
-	if p, err = b.start(data); err != nil {
+	if p, err = b.start(data, "--disk-reserve=-1"); err != nil {
 		return err
 	}
 	if err := c.check(b.ctx, client(p.url)); err != nil {
@@ -75,12 +141,16 @@ func fillUp(b *bench, disk string) error {
 	return nil
 }
 
-// fill writes a file until little is left of a disk.
-func fill(disk, filler string) error {
+// fill writes a file until only so many bytes are left of a disk.
+func fill(disk, filler string, left int64) error {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(disk, &s); err != nil {
 		return err
 	}
 	free := int64(s.Bavail) * s.Bsize //nolint:gosec // a small disk
-	return os.WriteFile(filler, make([]byte, max(free-diskLeft, 0)), 0o600)
+	err := os.WriteFile(filler, make([]byte, max(free-left, 0)), 0o600)
+	if errors.Is(err, syscall.ENOSPC) { // the server took the room in between
+		return nil
+	}
+	return err
 }

@@ -23,6 +23,7 @@ var layers = map[string]int{
 	"bench/faults":          5,
 	"bench/load":            4,
 	"bench/scale":           5,
+	"bench/sabotage":        5,
 }
 
 // owners gives every dependency the one package that may import it.

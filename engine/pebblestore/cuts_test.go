@@ -116,7 +116,7 @@ func TestPowerCuts(t *testing.T) {
 func TestPowerCutBetweenManifestAndMarker(t *testing.T) {
 	isMarker := func(_, name string) bool { return strings.Contains(name, "/marker.manifest") }
 	made := moment{"a marker was made", 1, nil, behind(isMarker, func(string, string) bool { return true })}
-	for seed := range uint64(20) {
+	for seed := range uint64(40) {
 		if err := cutChain(seed, 1, &places{seen: map[string]int{}}, false, made); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

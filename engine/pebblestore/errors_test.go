@@ -21,6 +21,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/ringfence/ringfence/engine"
 )
 
 // How the process of a faulty disk ended.
@@ -150,10 +152,10 @@ func fault(t *testing.T, at string, root string) (code int, said string, err err
 	return code, said, errors.Join(err, s.Close())
 }
 
-// endOf says how a process ended, "" when it should not have ended like that. Pebble panics when it cannot sync the folder
-// of a marker; and when an Open fails late, it closes its file cache (v2.1.7) beside work in the background that still uses it, and
-// one of them panics now and then. Either stops the process as well as anything, and what is left is held against
-// what was told all the same.
+// endOf says how a process ended, "" when it should not have ended like that. Pebble panics on some errors, such as that it cannot
+// sync the folder of a marker: that stops the process as well as anything, and what it leaves is held against the notes all the same.
+// When an Open fails late, Pebble closes its file cache (v2.1.7) beside work in the background that still uses it, and one of them
+// panics now and then.
 func endOf(code int, said string) string {
 	switch {
 	case code == exitDone:
@@ -164,12 +166,23 @@ func endOf(code int, said string) string {
 		return "Open or Close refused"
 	case code == exitError:
 		return "a call returned an error"
-	case code == 2 && strings.HasPrefix(said, "panic: injected error"):
+	case code == 2 && ownerOfPanic(said) == "github.com/cockroachdb/pebble":
 		return "fail-stop by a panic in Pebble"
 	case code == 2 && strings.Contains(said, "panic: ") && strings.Contains(said, "github.com/cockroachdb/pebble/v2/internal/genericcache."):
 		return "fail-stop by a panic in Pebble, shutting down"
 	}
 	return ""
+}
+
+// ownerOfPanic returns the repository whose code panicked, "" when nothing did.
+func ownerOfPanic(said string) string {
+	_, trace, _ := strings.Cut(said, "panic: ")
+	_, path, _ := strings.Cut(trace, "github.com/")
+	parts := strings.SplitN(path, "/", 3)
+	if len(parts) < 3 {
+		return ""
+	}
+	return "github.com/" + parts[0] + "/" + parts[1]
 }
 
 // memoryRoot is a folder for stores whose disk fails by decree: in memory where there is some.
@@ -218,4 +231,43 @@ func TestWriteErrors(t *testing.T) {
 		return
 	}
 	t.Logf("%d faults over %d writes: 0 lost, 0 wrong answers, all opened again", n, writes)
+}
+
+// TestOpenOnADiskThatTakesNoTables holds that opening ends, with the process, when what the log holds cannot be written to
+// tables: Pebble tries again for ever.
+func TestOpenOnADiskThatTakesNoTables(t *testing.T) {
+	disk := vfs.NewMem()
+	o := Options{Keys: testKeys, Create: true, FS: disk, Fatal: func(err error) { panic(err) }}
+	s := mustOpen(t, o)
+	for range 3 {
+		if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.FS = errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	stopped := make(chan struct{})
+	var once sync.Once
+	o.Fatal = func(error) {
+		once.Do(func() { close(stopped) })
+		select {} // the process has ended
+	}
+	go func() {
+		if _, err := Open("store", o); err == nil {
+			t.Error("it opened")
+		}
+		once.Do(func() { close(stopped) }) // an error of Open ends the process too
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(20 * time.Second):
+		t.Fatal("opening hung")
+	}
 }
