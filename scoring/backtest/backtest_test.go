@@ -61,7 +61,7 @@ func (w *world) same(policy *scoring.Policy) func(*Row) error {
 }
 
 // TestRescoringFlipsNothing holds for random policies, several in one log, that each would decide
-// again as it did, also after a restart and whatever lists did meanwhile.
+// again as it did, also after a restart, from a backup, and whatever lists did meanwhile.
 func TestRescoringFlipsNothing(t *testing.T) {
 	for seed := uint64(1); seed <= 3; seed++ {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -79,6 +79,8 @@ func TestRescoringFlipsNothing(t *testing.T) {
 			w.list([]string{"bad", "deny", "allow"}[i], i)
 			w.live(r, 150)
 		}
+		w.restore()
+		w.live(r, 20)
 		for i, p := range policies {
 			cfg := w.config(p)
 			cfg.Log = func(ctx context.Context, fn func(*record.Entry) error) error {

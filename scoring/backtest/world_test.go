@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,17 @@ func (w *world) restart(policy *scoring.Policy) {
 
 // reopen closes the store and opens it again with the policies that are in force.
 func (w *world) reopen() { w.restart(nil) }
+
+// restore goes on with a backup of the store in its place.
+func (w *world) restore() {
+	w.t.Helper()
+	dir := filepath.Join(w.t.TempDir(), "backup")
+	w.check(w.store.Backup(w.t.Context(), dir))
+	w.live(rand.New(rand.NewPCG(9, 9)), 5) // the backup knows nothing of these
+	w.check(w.store.Close())
+	w.dir = dir
+	w.open(nil)
+}
 
 func (w *world) log(ctx context.Context, fn func(*record.Entry) error) error {
 	return w.store.Scan(ctx, w.hasher.Domain(), engine.EventID{}, fn)
