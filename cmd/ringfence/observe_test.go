@@ -62,20 +62,7 @@ func signups(t *testing.T, p *process) {
 
 func scrape(t *testing.T, address string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = w.Body.Close() }()
-	text, err := io.ReadAll(w.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return string(get(t, address+"/metrics"))
 }
 
 // TestDashboard lets a real Prometheus scrape a real server and asks it everything that the dashboard
