@@ -70,5 +70,6 @@
 //	...   OpUnlink: link tag (8)
 //	...   OpList: list id (2), sv unix seconds of expiry or 0
 //	...   OpUnlist: list id (2)
+//	...   OpMigrate: uv length of the record, record
 //	...   OpSweep: nothing
 package record

@@ -18,6 +18,7 @@ const (
 	OpRelease               // a phone begins a new generation
 	OpList                  // a subject is put on a list
 	OpUnlist                // a subject is taken off a list
+	OpMigrate               // a record is replaced, on its way from one key to another
 
 	OpSweep Op = 8 // idle subjects are forgotten: see Forget
 )
@@ -38,7 +39,12 @@ type Effect struct {
 
 	List    uint16 // of OpList and OpUnlist
 	Expires int64  // of OpList: unix seconds, 0 for never
+
+	Record string // of OpMigrate: the bytes of the record from now on, none for no record
 }
+
+// maxRecord bounds what Decode accepts as a record: MaxLinks links take the most of one.
+const maxRecord = 4 << 20
 
 // Apply changes the record of one of the effect's subjects. It reports false when there was
 // nothing to change, or no room on the record: see Unlink, SetList and DropList.
@@ -55,6 +61,8 @@ func (f *Effect) Apply(owner hashing.Kind, r *Record) (changed bool) {
 		changed = r.SetList(f.List, f.Expires)
 	case OpUnlist:
 		changed = r.DropList(f.List)
+	case OpMigrate:
+		return r.Load([]byte(f.Record)) == nil // it names its newest change itself
 	case OpSweep:
 		r.Forget()
 	}
@@ -127,6 +135,8 @@ func (f *Effect) Append(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, f.Expires)
 	case OpUnlist:
 		dst = binary.BigEndian.AppendUint16(dst, f.List)
+	case OpMigrate:
+		dst = append(binary.AppendUvarint(dst, uint64(len(f.Record))), f.Record...)
 	}
 	return dst
 }
@@ -155,6 +165,9 @@ func (f *Effect) Decode(seq Seq, b []byte) error {
 		f.List, f.Expires = d.uint16(), d.varint()
 	case OpUnlist:
 		f.List = d.uint16()
+	case OpMigrate:
+		f.Record = string(d.bytes(d.count(maxRecord)))
+		d.bad = d.bad || new(Record).Load([]byte(f.Record)) != nil
 	default:
 		d.bad = true
 	}

@@ -141,6 +141,8 @@ func TestGoldenEffects(t *testing.T) {
 		"effect_release": {Op: OpRelease, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 		"effect_list":    {Op: OpList, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), List: 300, Expires: 1_900_000_000},
 		"effect_unlist":  {Op: OpUnlist, Subjects: subjects(), List: 300},
+		"effect_migrate": {Op: OpMigrate, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), Record: string(busy().Bytes())},
+		"effect_gone":    {Op: OpMigrate, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 		"effect_sweep":   {Op: OpSweep, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 	} {
 		b := golden(t, name, e.Append(nil))
