@@ -63,6 +63,8 @@
 //	40 domain (2) name                             list id (2)
 //	41 domain (2) list id (2) subject (19)         unix time added (8), unix expiry or 0 (8), reason
 //	50 domain (2) version (4)                      unix time adopted (8), policy document
+//	54 subject (19)                                subject that it was moved to (19), link tag (8), zero but for accounts
+//	55 subject (19) subject (19)                   nothing: the first was moved here from the second
 //
 // An event id begins with its number, which is the time it was recorded where clocks allow, so
 // an hour of the log is one range of keys.

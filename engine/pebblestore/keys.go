@@ -17,6 +17,8 @@ const (
 	tableNames   = 0x40
 	tableEntries = 0x41
 	tablePolicy  = 0x50
+	tableForward = 0x54
+	tableBack    = 0x55
 )
 
 var (

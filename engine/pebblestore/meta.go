@@ -35,7 +35,7 @@ func (s *Store) openMeta() error {
 	if err := s.openRetention(); err != nil {
 		return err
 	}
-	return s.loadLists()
+	return errors.Join(s.loadLists(), s.loadForwards())
 }
 
 // openRetention completes Options.Retention, from what the store was last opened with if it is
