@@ -91,6 +91,8 @@ type hasher struct {
 	key    KeyID
 
 	phone, rng, account, ip, network, device, link, once *mac
+
+	older []*Hasher // of readable keys, the newest first
 }
 
 func newHasher(domain DomainID, name string, key KeyID, secret []byte) *Hasher {
@@ -207,11 +209,11 @@ func (h *Hasher) Fingerprint(route string, body []byte) Digest {
 	return h.p.v.once.digest(append(onceBody[:1:1], inner.Sum(sum[:0])...), "")
 }
 
-// Token reads a token that this domain gave out: ParseToken, and ErrToken for
-// one of another domain.
+// Token reads a token that this domain gave out under a key that the hasher has: ParseToken, and ErrToken for
+// any other.
 func (h *Hasher) Token(token string) (Subject, error) {
 	s, err := ParseToken(token)
-	if err == nil && s.Key != h.p.v.key {
+	if err == nil && !h.knows(s.Key) {
 		return Subject{}, ErrToken
 	}
 	return s, err
