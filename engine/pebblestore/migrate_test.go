@@ -57,66 +57,90 @@ func party(key hashing.KeyID, n byte) hashing.Version {
 // it. Whatever is left, each subject has one record, and everything that was acknowledged is in it once.
 func TestPowerCutAroundAMigration(t *testing.T) {
 	cuts := 0
-	for seed := range uint64(rounds(30, 100, 1000)) { //nolint:gosec // small
-		random := rand.New(rand.NewPCG(seed, 4))
-		fs := newPower()
-		o := tiny
-		o.Keys, o.Create, o.FS, o.Fatal = []hashing.KeyCheck{testKeys[0], newKey}, true, fs, func(err error) { panic(err) }
-		s, err := Open("store", o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before := 1 + random.IntN(30)
-		for range before {
-			assessParty(t, s, party(1, 1))
-		}
-		var left *power
-		spring := new(trap)
-		spring.match = func(string, string) bool { return true }
-		spring.skip.Store(random.Int64N(12))
-		spring.sprung = func() { left = fs.left(random.IntN(101), random) }
-		fs.trap.Store(spring)
-		if err := s.Migrate(context.Background(), &engine.Migration{Domain: 1, Now: 1_800_000_000, To: party(2, 1), From: []hashing.Version{party(1, 1)}}); err != nil {
-			t.Fatal(err)
-		}
-		assessParty(t, s, party(2, 1))
-		acknowledged := before
-		if left == nil { // a cut behind it all
-			fs.trap.Store(nil)
-			left, acknowledged = fs.cut(random.IntN(101), random), before+1
-		} else {
+	for seed := range uint64(rounds(30, 100, 1000)) {
+		if cutAroundAMigration(t, seed) {
 			cuts++
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		o.FS = left
-		if s, err = Open("store", o); err != nil {
-			t.Fatal(err)
-		}
-		if err := verify(s); err != nil {
-			t.Errorf("seed %d: %v", seed, err)
-		}
-		if err := s.Migrate(context.Background(), &engine.Migration{Domain: 1, Now: 1_800_000_000, To: party(2, 1), From: []hashing.Version{party(1, 1)}}); err != nil {
-			t.Fatal(err)
-		}
-		for _, key := range []hashing.KeyID{1, 2} {
-			at, err := s.Observe(context.Background(), &engine.Event{Domain: 1, Now: 1_800_000_000, Subjects: party(key, 1).Subjects})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for kind, r := range at.Records {
-				if r != nil && (r.Total(scoring.Signup) < uint64(acknowledged) || r.Total(scoring.Signup) > uint64(before+1)) { //nolint:gosec // small
-					t.Errorf("seed %d: kind %d under key %d has %d events, want %d to %d", seed, kind, key, r.Total(scoring.Signup), acknowledged, before+1)
-				}
-			}
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
 		}
 	}
 	if cuts == 0 {
 		t.Error("the power was never cut during a migration")
+	}
+}
+
+// cutAroundAMigration reports whether the power was cut before the migration and its event were through.
+func cutAroundAMigration(t *testing.T, seed uint64) (during bool) {
+	random := rand.New(rand.NewPCG(seed, 4))
+	fs := newPower()
+	s := openMigrating(t, fs)
+	before := 1 + random.IntN(30)
+	for range before {
+		assessParty(t, s, party(1, 1))
+	}
+	var left *power
+	spring := &trap{match: func(string, string) bool { return true }}
+	spring.skip.Store(random.Int64N(12))
+	spring.sprung = func() { left = fs.left(random.IntN(101), random) }
+	fs.trap.Store(spring)
+	migrateParty(t, s)
+	assessParty(t, s, party(2, 1))
+	acknowledged := before
+	if during = left != nil; !during {
+		fs.trap.Store(nil)
+		left, acknowledged = fs.cut(random.IntN(101), random), before+1
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openMigrating(t, left)
+	if err := verify(s); err != nil {
+		t.Errorf("seed %d: %v", seed, err)
+	}
+	migrateParty(t, s)
+	holdsParty(t, s, acknowledged, before+1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if t.Failed() {
+		t.Fatalf("seed %d", seed)
+	}
+	return during
+}
+
+func openMigrating(t *testing.T, fs *power) *Store {
+	t.Helper()
+	o := tiny
+	o.Keys, o.Create, o.FS, o.Fatal = []hashing.KeyCheck{testKeys[0], newKey}, true, fs, func(err error) { panic(err) }
+	s, err := Open("store", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func migrateParty(t *testing.T, s *Store) {
+	t.Helper()
+	m := &engine.Migration{Domain: 1, Now: 1_800_000_000, To: party(2, 1), From: []hashing.Version{party(1, 1)}}
+	if err := s.Migrate(context.Background(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holdsParty holds that each subject, by either key, has counted so many events.
+func holdsParty(t *testing.T, s *Store, least, most int) {
+	t.Helper()
+	for _, key := range []hashing.KeyID{1, 2} {
+		o, err := s.Observe(context.Background(), &engine.Event{Domain: 1, Now: 1_800_000_000, Subjects: party(key, 1).Subjects})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for kind, r := range o.Records {
+			if r == nil {
+				continue
+			}
+			if n := int(r.Total(scoring.Signup)); n < least || n > most { //nolint:gosec // small
+				t.Errorf("kind %d under key %d has %d events, want %d to %d", kind, key, n, least, most)
+			}
+		}
 	}
 }
 
