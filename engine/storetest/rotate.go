@@ -213,3 +213,29 @@ func migrationsCrowd(w *world) {
 	equal(w.t, "accounts", o.Records[hashing.Phone].Distinct(scoring.Accounts, record.TimeOf(start+1), 3600), 2)
 	w.verified()
 }
+
+// movedApart has a number, its account and its address move in calls that know nothing of each other.
+func movedApart(w *world) {
+	alone := func(s hashing.Subject, link hashing.LinkTag) {
+		ev := &engine.Event{Now: start + 10, Link: link}
+		ev.Subjects[s.Kind] = s
+		w.migrate(ev, 1)
+	}
+	w.assess(verified(1, 1, start), 3)
+	d := w.assess(signup(1, 1, start+1), 3)
+	alone(phone(1), hashing.LinkTag{})
+	alone(account(1), linkTag(1))
+	o := w.outcome(d.ID, scoring.Verified, start+20, 3)
+	equal(w.t, "links after an outcome", o.Links.Count, 1)
+	equal(w.t, "linked since", o.Links.Since, start)
+
+	ev := signup(1, 1, start+30) // by the token of the present key: nobody says what it was before
+	to, from := version(ev.Subjects, ev.Link, 1), versions(ev.Subjects, ev.Link, 1)
+	from[0].Subjects[hashing.Phone] = hashing.Subject{}
+	w.must(w.store.Migrate(w.ctx(), &engine.Migration{Domain: domain, Now: ev.Now, To: to, From: from}))
+	ev.Subjects, ev.Link = to.Subjects, to.Link
+	w.assess(ev, 3)
+	r := w.look(ev).Records[hashing.IP]
+	equal(w.t, "phones of the ip", r.Distinct(scoring.Phones, record.TimeOf(start+30), 3600), 1)
+	w.verified()
+}

@@ -82,6 +82,7 @@ func Run(t *testing.T, open Open) {
 		{"a clock that jumps makes nothing expire at once", clockJumps},
 		{"a number moves to another key with all that is known of it", rotates},
 		{"an outcome of an event of an older key links once", outcomeBeforeMigration},
+		{"what moved in calls of its own is not counted twice", movedApart},
 		{"a concurrent crowd moves a number once", migrationsCrowd},
 		{"a closed store says so", closedStore},
 		{"closing ends a walk whose visitor asks the store", closeDuringScan},
