@@ -137,7 +137,7 @@ func holdsParty(t *testing.T, s *Store, least, most int) {
 			if r == nil {
 				continue
 			}
-			if n := int(r.Total(scoring.Signup)); n < least || n > most { //nolint:gosec // small
+			if n := int(r.Total(scoring.Signup)); n < least || n > most {
 				t.Errorf("kind %d under key %d has %d events, want %d to %d", kind, key, n, least, most)
 			}
 		}
