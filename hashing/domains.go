@@ -48,10 +48,13 @@ func (k *Keyring) WithDomain(name string) (*Keyring, error) {
 	return &Keyring{hide(next)}, nil
 }
 
-// clone copies a keyring, so that the copy can be changed.
+// clone copies a keyring, so that the copy can be changed. They share nothing.
 func (k *keyring) clone() keyring {
 	c := *k
 	c.Keys = slices.Clone(k.Keys)
+	for i := range c.Keys {
+		c.Keys[i].Secret = slices.Clone(c.Keys[i].Secret)
+	}
 	c.Domains = slices.Clone(k.Domains)
 	for i := range c.Domains {
 		c.Domains[i].SubjectKeys = slices.Clone(c.Domains[i].SubjectKeys)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -36,7 +37,7 @@ func (s *Store) openMeta() error {
 	if err := s.openRetention(); err != nil {
 		return err
 	}
-	return s.loadLists()
+	return errors.Join(s.loadLists(), s.loadForwards())
 }
 
 // openRetention completes Options.Retention, from what the store was last opened with if it is
@@ -160,6 +161,9 @@ func (s *Store) initMeta() error {
 		return err
 	}
 	for _, k := range s.opts.Keys {
+		if k.Destroyed {
+			continue
+		}
 		if err := b.Set(appendCheckKey(nil, k.Key), k.Value[:], nil); err != nil {
 			return err
 		}
@@ -175,10 +179,19 @@ func (s *Store) writeOptions() *pebble.WriteOptions {
 }
 
 // checkKeys holds the keyring against the one the store was made with. A key
-// that the store has not met yet is added, provided that it knows another one.
+// that the store has not met yet is added, provided that it knows another one. A keyring without a key that
+// the store has met is refused: it is a copy from before a rotation, and would begin from zero what has moved to that key since.
 func (s *Store) checkKeys() error {
+	if err := s.checkMet(); err != nil {
+		return err
+	}
 	var unknown []hashing.KeyCheck
+	live := 0
 	for _, k := range s.opts.Keys {
+		if k.Destroyed {
+			continue
+		}
+		live++
 		stored, err := s.get(appendCheckKey(nil, k.Key))
 		switch {
 		case err != nil:
@@ -189,7 +202,7 @@ func (s *Store) checkKeys() error {
 			return engine.ErrWrongKeyring
 		}
 	}
-	if len(unknown) == len(s.opts.Keys) {
+	if len(unknown) == live {
 		return engine.ErrWrongKeyring
 	}
 	for _, k := range unknown {
@@ -198,6 +211,27 @@ func (s *Store) checkKeys() error {
 		}
 	}
 	return nil
+}
+
+// checkMet reports engine.ErrWrongKeyring when the keyring has not heard of a key that the store has met.
+func (s *Store) checkMet() error {
+	prefix := appendCheckKey(nil, 0)
+	prefix = prefix[:len(prefix)-2]
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		id := it.Key()[len(prefix):]
+		if len(id) != 2 {
+			return errors.Join(fmt.Errorf("%w: key check", engine.ErrCorrupt), it.Close())
+		}
+		met := hashing.KeyID(binary.BigEndian.Uint16(id))
+		if !slices.ContainsFunc(s.opts.Keys, func(k hashing.KeyCheck) bool { return k.Key == met }) {
+			return errors.Join(engine.ErrWrongKeyring, it.Close())
+		}
+	}
+	return errors.Join(it.Error(), it.Close())
 }
 
 // newestSeq returns the number of the newest change that the log or the journal holds, 0 for none.
