@@ -126,12 +126,16 @@ func (h *Hasher) Phone(n Number) Subject {
 }
 
 // PhoneVersions returns the subjects of a number under every key that the hasher has, the primary first; none for the
-// zero Number. So far it has one.
+// zero Number.
 func (h *Hasher) PhoneVersions(n Number) []Subject {
 	if n.p == nil {
 		return nil
 	}
-	return []Subject{h.Phone(n)}
+	all := []Subject{h.Phone(n)}
+	for _, older := range h.p.v.older {
+		all = append(all, older.Phone(n))
+	}
+	return all
 }
 
 // rangeDigits is how many digits at the end a range leaves open.

@@ -264,16 +264,6 @@ func (k *Keyring) Keys() []KeyInfo {
 	return infos
 }
 
-// Domain returns the hasher of a domain. A domain with an older key that is
-// still readable is refused, since to forget what was counted under it would be worse: see DomainWithOlder.
-func (k *Keyring) Domain(name string) (*Hasher, error) {
-	h, err := k.DomainWithOlder(name)
-	if err == nil && len(h.p.v.older) > 0 {
-		return nil, &KeyringError{"/domains", "an older key that is still readable", "this version works with one key; destroy the older one first"}
-	}
-	return h, err
-}
-
 // KeyChecks returns the check value of every key in every domain.
 func (k *Keyring) KeyChecks() []KeyCheck {
 	var checks []KeyCheck

@@ -35,9 +35,30 @@ func (k *Keyring) Rotate(random io.Reader, now time.Time) (*Keyring, error) {
 	return &Keyring{hide(next)}, nil
 }
 
-// DomainWithOlder is Domain with the older keys that are readable: see Hasher.Older. Whoever uses it has to migrate what
-// it names to the primary key before anything else: see engine.Store.Migrate.
-func (k *Keyring) DomainWithOlder(name string) (*Hasher, error) {
+// Destroy returns a keyring without the secret of an older key: what is stored under it cannot be read by anybody any more, and
+// what moved to a newer key stays. The primary key is refused, and so is an id that no key has, or one that was destroyed before.
+func (k *Keyring) Destroy(id int) (*Keyring, error) {
+	next := k.p.v.clone()
+	key := next.key(id)
+	switch {
+	case key == nil:
+		return nil, &KeyringError{"/keys", "no key of that id", "see: ringfence keys ls"}
+	case key.State == Primary:
+		return nil, &KeyringError{"/keys", "the primary key", "make another one primary first: ringfence keys rotate"}
+	case key.State == Destroyed:
+		return nil, &KeyringError{"/keys", "a key that is destroyed already", "there is nothing to do"}
+	}
+	clear(key.Secret)
+	key.State, key.Secret = Destroyed, nil
+	if err := next.check(); err != nil {
+		return nil, err
+	}
+	return &Keyring{hide(next)}, nil
+}
+
+// Domain returns the hasher of a domain: it makes subjects under the primary key, and knows what they were under older keys that are
+// readable, see Hasher.Older. Whoever names a subject to a store has to migrate it before: see engine.Store.Migrate.
+func (k *Keyring) Domain(name string) (*Hasher, error) {
 	for i, d := range k.p.v.Domains {
 		if d.Name != name {
 			continue
@@ -66,11 +87,17 @@ func (k *Keyring) DomainWithOlder(name string) (*Hasher, error) {
 // Version is who took part in an event, hashed under one key.
 type Version struct {
 	Subjects Subjects
-	Link     LinkTag
+	Link     LinkTag // that of the account; zero only without one
 }
 
+// Rotated reports whether there are older keys that are readable.
+func (h *Hasher) Rotated() bool { return len(h.p.v.older) > 0 }
+
+// Before returns the hashers of the older keys that are readable, the newest first; nil when there is none, as nearly always.
+func (h *Hasher) Before() []*Hasher { return slices.Clone(h.p.v.older) }
+
 // Older hashes all who took part in one event under the older keys that are readable, the newest first. It returns
-// nil when there is none, as nearly always. See Subjects.
+// nil when there is none. See Subjects.
 func (h *Hasher) Older(number Number, account, device string, ip netip.Addr) []Version {
 	var all []Version
 	for _, older := range h.p.v.older {

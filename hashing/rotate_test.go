@@ -2,6 +2,7 @@ package hashing
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"net/netip"
 	"os"
@@ -55,7 +56,7 @@ func TestOlder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := after.DomainWithOlder(DefaultDomain)
+	h, err := after.Domain(DefaultDomain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,73 @@ func TestOlder(t *testing.T) {
 	if _, err := old.Token(subjects[Phone].Token()); !errors.Is(err, ErrToken) {
 		t.Errorf("a token of a key that is not there: %v", err)
 	}
-	if _, err := after.Domain(DefaultDomain); !errors.Is(err, ErrKeyring) {
-		t.Errorf("Domain, whose callers do not migrate, took an older key: %v", err)
+}
+
+func TestDestroy(t *testing.T) {
+	before, after := rotated(t)
+	for _, id := range []int{0, 2, 3} {
+		if _, err := after.Destroy(id); !errors.Is(err, ErrKeyring) {
+			t.Errorf("key %d: %v", id, err)
+		}
+	}
+	gone, err := after.Destroy(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gone.Destroy(1); !errors.Is(err, ErrKeyring) {
+		t.Errorf("destroyed twice: %v", err)
+	}
+	path := filepath.Join(t.TempDir(), "keyring.json")
+	if err := gone.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secret := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, keySize)); bytes.Contains(text, []byte(secret)) {
+		t.Error("the file still has the secret")
+	}
+	read, err := LoadKeyring(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := read.Domain(DefaultDomain)
+	if err != nil || h.Rotated() {
+		t.Errorf("a destroyed key is still looked up: %v", err)
+	}
+	if checks := read.KeyChecks(); len(checks) != 2 || !checks[0].Destroyed || checks[0].Key != 1 {
+		t.Error("the key that is destroyed is forgotten")
+	}
+	old, err := after.Domain(DefaultDomain) // the keyring that it was made from is what it was
+	if err != nil || !old.Rotated() {
+		t.Errorf("destroying a key changed another keyring: %v", err)
+	}
+	if keys := before.Keys(); keys[0].State != Primary {
+		t.Error("destroying a key changed another keyring")
+	}
+}
+
+func TestRetriesAcrossARotation(t *testing.T) {
+	before, after := rotated(t)
+	old, err := before.Domain(DefaultDomain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := after.Domain(DefaultDomain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, now := old.Retry("k", "/r", []byte("body")), h.Retry("k", "/r", []byte("body"))
+	kept := was.Seal([]byte("answer"))
+	older := now.Older()
+	if len(older) != 1 || older[0].Key != was.Key || older[0].Fingerprint != was.Fingerprint || now.Key == was.Key {
+		t.Error("a retry is not known by what it was before the rotation")
+	}
+	if answer, err := older[0].Open(kept); err != nil || string(answer) != "answer" {
+		t.Errorf("the answer of before: %q, %v", answer, err)
+	}
+	if len(was.Older()) != 0 {
+		t.Error("a retry under the only key is known by another")
 	}
 }

@@ -43,6 +43,10 @@ func appendForwardKey(dst []byte, s hashing.Subject) []byte {
 	return s.Append(append(dst, tableForward))
 }
 
+func appendBackKey(dst []byte, to, from hashing.Subject) []byte {
+	return from.Append(to.Append(append(dst, tableBack)))
+}
+
 func appendForward(dst []byte, to hashing.Subject, link hashing.LinkTag) []byte {
 	return append(to.Append(dst), link[:]...)
 }

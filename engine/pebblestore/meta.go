@@ -5,13 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
-	"github.com/ringfence/ringfence/hashing"
 )
 
 // format is the version of the layout that this package writes. In format 1, records were
@@ -79,7 +77,7 @@ func (s *Store) checkMeta(stored []byte) error {
 	case version < format && !s.opts.Upgrade:
 		return engine.ErrOlderFormat
 	}
-	if err := s.checkKeys(); err != nil || version == format {
+	if err := s.checkKeys(s.opts.Keys); err != nil || version == format {
 		return err
 	}
 	return s.upgrade(version)
@@ -176,62 +174,6 @@ func (s *Store) writeOptions() *pebble.WriteOptions {
 		return pebble.NoSync
 	}
 	return pebble.Sync
-}
-
-// checkKeys holds the keyring against the one the store was made with. A key
-// that the store has not met yet is added, provided that it knows another one. A keyring without a key that
-// the store has met is refused: it is a copy from before a rotation, and would begin from zero what has moved to that key since.
-func (s *Store) checkKeys() error {
-	if err := s.checkMet(); err != nil {
-		return err
-	}
-	var unknown []hashing.KeyCheck
-	live := 0
-	for _, k := range s.opts.Keys {
-		if k.Destroyed {
-			continue
-		}
-		live++
-		stored, err := s.get(appendCheckKey(nil, k.Key))
-		switch {
-		case err != nil:
-			return err
-		case stored == nil:
-			unknown = append(unknown, k)
-		case !bytes.Equal(stored, k.Value[:]):
-			return engine.ErrWrongKeyring
-		}
-	}
-	if len(unknown) == live {
-		return engine.ErrWrongKeyring
-	}
-	for _, k := range unknown {
-		if err := s.db.Set(appendCheckKey(nil, k.Key), k.Value[:], s.writeOptions()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkMet reports engine.ErrWrongKeyring when the keyring has not heard of a key that the store has met.
-func (s *Store) checkMet() error {
-	prefix := appendCheckKey(nil, 0)
-	prefix = prefix[:len(prefix)-2]
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return err
-	}
-	for ok := it.First(); ok; ok = it.Next() {
-		id := it.Key()[len(prefix):]
-		if len(id) != 2 {
-			return errors.Join(fmt.Errorf("%w: key check", engine.ErrCorrupt), it.Close())
-		}
-		met := hashing.KeyID(binary.BigEndian.Uint16(id))
-		if !slices.ContainsFunc(s.opts.Keys, func(k hashing.KeyCheck) bool { return k.Key == met }) {
-			return errors.Join(engine.ErrWrongKeyring, it.Close())
-		}
-	}
-	return errors.Join(it.Error(), it.Close())
 }
 
 // newestSeq returns the number of the newest change that the log or the journal holds, 0 for none.

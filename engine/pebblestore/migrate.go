@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -114,26 +115,42 @@ func (t *tx) plan(g *migration, from []hashing.Version) error {
 func (s *Store) backs(g *migration, from []hashing.Version) error {
 	g.older = append(g.older[:0], from...)
 	phone := g.to.Subjects[hashing.Phone]
-	if !phone.Given() || s.forwards.keys.Load() == nil {
+	if !phone.Given() {
 		return nil
 	}
-	for todo := []hashing.Subject{phone}; len(todo) > 0; todo = todo[1:] {
-		prefix := todo[0].Append([]byte{tableBack})
+	names, err := s.namesOf(phone)
+	if err != nil {
+		return err
+	}
+	for _, old := range names[1:] {
+		g.older = append(g.older, hashing.Version{Subjects: onlyPhone(old)})
+	}
+	return nil
+}
+
+// namesOf returns a phone that is locked, and what it was called under older keys before it was moved.
+func (s *Store) namesOf(phone hashing.Subject) ([]hashing.Subject, error) {
+	names := []hashing.Subject{phone}
+	if s.forwards.keys.Load() == nil {
+		return names, nil
+	}
+	for i := 0; i < len(names); i++ {
+		prefix := names[i].Append([]byte{tableBack})
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for ok := it.First(); ok; ok = it.Next() {
-			if old, known := hashing.SubjectFromBytes(it.Key()[len(prefix):]); known && old.Key < todo[0].Key {
-				g.older = append(g.older, hashing.Version{Subjects: onlyPhone(old)})
-				todo = append(todo, old)
+			old, known := hashing.SubjectFromBytes(it.Key()[len(prefix):])
+			if known && old.Key < names[i].Key && !slices.Contains(names, old) {
+				names = append(names, old)
 			}
 		}
 		if err := errors.Join(it.Error(), it.Close()); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return names, nil
 }
 
 // retag makes the records know each other by the present tags instead of older ones.
@@ -207,7 +224,7 @@ func (t *tx) putForward(g *migration, m moved) error {
 		return err
 	}
 	if m.to.Kind == hashing.Phone { // the others always come with their older names
-		t.key = m.from.Append(m.to.Append(append(t.key[:0], tableBack)))
+		t.key = appendBackKey(t.key[:0], m.to, m.from)
 		if err := t.writes().Set(t.key, nil, nil); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
 	if err := t.follow(&owners.Subjects, &owners.Link); err != nil {
 		return err
 	}
+	s.withoutDestroyed(&owners.Subjects)
 	if t.now = s.clock.advance(o.Now); o.Event.Seq() < s.logFrom(t.now) {
 		return engine.ErrUnknownEvent
 	}
@@ -60,7 +61,7 @@ func (t *tx) applyOutcome(o *engine.Outcome, owners *hashing.Version) error {
 	if o.Changed {
 		e.SetOutcome(record.Outcome{Kind: o.Kind, Time: o.Time, Source: o.Source})
 	}
-	claimed := t.mayClaim(o) && phone.Link(owners.Link, record.TimeOf(o.Time), o.MaxLinks)
+	claimed := t.mayClaim(o, owners) && phone.Link(owners.Link, record.TimeOf(o.Time), o.MaxLinks)
 	e.Claimed = e.Claimed || claimed
 	if !o.Stale && (o.Changed || claimed) {
 		t.effect = record.Effect{
@@ -86,10 +87,9 @@ func (t *tx) applyOutcome(o *engine.Outcome, owners *hashing.Version) error {
 // mayClaim reports whether an outcome may link the account of its event, which turned out to be
 // verified. An event claims once: an account that was unlinked since stays so, however often
 // the outcome is reported.
-func (t *tx) mayClaim(o *engine.Outcome) bool {
-	e := &t.entry
-	return o.Kind == scoring.Verified && !o.Stale && !e.Claimed &&
-		e.Subjects[hashing.Phone].Given() && e.Subjects[hashing.Account].Given()
+func (t *tx) mayClaim(o *engine.Outcome, owners *hashing.Version) bool {
+	return o.Kind == scoring.Verified && !o.Stale && !t.entry.Claimed &&
+		owners.Subjects[hashing.Phone].Given() && owners.Subjects[hashing.Account].Given()
 }
 
 func onlyPhone(phone hashing.Subject) (s hashing.Subjects) {

@@ -3,7 +3,9 @@ package pebblestore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +34,10 @@ func (r *rotating) must(err error) {
 	}
 }
 
+func (r *rotating) options() Options {
+	return Options{Keys: r.ring.KeyChecks(), Create: true, FS: r.fs, Now: func() time.Time { return r.now }}
+}
+
 // open opens the store with a keyring.
 func (r *rotating) open(ring *hashing.Keyring) {
 	r.t.Helper()
@@ -40,10 +46,10 @@ func (r *rotating) open(ring *hashing.Keyring) {
 	}
 	var err error
 	r.ring = ring
-	r.hasher, err = ring.DomainWithOlder(hashing.DefaultDomain)
+	r.hasher, err = ring.Domain(hashing.DefaultDomain)
 	r.must(err)
 	clock := func() time.Time { return r.now }
-	r.store, err = Open("store", Options{Keys: ring.KeyChecks(), Create: true, FS: r.fs, Now: clock})
+	r.store, err = Open("store", r.options())
 	r.must(err)
 	policy, err := scoring.Compile([]byte(rotatingPolicy))
 	r.must(err)
@@ -70,15 +76,11 @@ func (r *rotating) signup(number hashing.Number, token, account string) *engine.
 // TestRotationOfAKeyring takes an engine through two rotations: the account limit holds, counts go on, and tokens of
 // before stand for the same number.
 func TestRotationOfAKeyring(t *testing.T) {
-	r := &rotating{t: t, fs: vfs.NewMem(), now: time.Unix(1_800_000_000, 0)}
-	ring, err := hashing.NewKeyring(bytes.NewReader(bytes.Repeat([]byte{1}, 32)), r.now)
-	r.must(err)
-	r.open(ring)
-	number, err := hashing.Parse("+12025550143", "")
-	r.must(err)
+	r := newRotating(t)
+	number := r.number("+12025550143")
 	first := r.signup(number, "", "a")
 	for n := byte(2); n <= 3; n++ {
-		ring, err = r.ring.Rotate(bytes.NewReader(bytes.Repeat([]byte{n}, 32)), r.now)
+		ring, err := r.ring.Rotate(bytes.NewReader(bytes.Repeat([]byte{n}, 32)), r.now)
 		r.must(err)
 		r.open(ring)
 		a := r.signup(number, "", "a")
@@ -108,6 +110,120 @@ func TestRotationOfAKeyring(t *testing.T) {
 	}
 	r.must(verify(r.store))
 	r.must(r.store.Close())
+}
+
+// newRotating returns an engine on a new store with one key.
+func newRotating(t *testing.T) *rotating {
+	t.Helper()
+	r := &rotating{t: t, fs: vfs.NewMem(), now: time.Unix(1_800_000_000, 0)}
+	ring, err := hashing.NewKeyring(bytes.NewReader(bytes.Repeat([]byte{1}, 32)), r.now)
+	r.must(err)
+	r.open(ring)
+	return r
+}
+
+func (r *rotating) number(text string) hashing.Number {
+	r.t.Helper()
+	n, err := hashing.Parse(text, "")
+	r.must(err)
+	return n
+}
+
+// TestDestroy destroys the key of a number that moved and of one that did not.
+func TestDestroy(t *testing.T) {
+	r := newRotating(t)
+	moved, left := r.number("+12025550143"), r.number("+12025550199")
+	first, lost := r.signup(moved, "", "a"), r.signup(left, "", "b")
+	r.must(r.store.PutEntries(t.Context(), 1, []engine.ListEntry{{List: "vip", Subject: lost.Phone}, {List: "known", Subject: first.Phone}}, nil))
+	ring, err := r.ring.Rotate(bytes.NewReader(bytes.Repeat([]byte{2}, 32)), r.now)
+	r.must(err)
+	r.open(ring)
+	r.signup(moved, "", "a")
+	use, err := r.store.KeyUse(t.Context())
+	r.must(err)
+	if use[1] != 2 || use[2] != 6 { // the other number and its account; range, address, network and device are shared
+		t.Errorf("subjects by key: %v", use)
+	}
+	r.must(r.store.Close())
+	var inUse *KeysInUse
+	if _, err := Destroy(t.Context(), "store", r.options(), []hashing.KeyID{1}, false); !errors.As(err, &inUse) || inUse.Subjects != 2 {
+		t.Fatalf("destroyed what is in use: %v", err)
+	}
+	done, err := Destroy(t.Context(), "store", r.options(), []hashing.KeyID{1}, true)
+	r.must(err)
+	if done.Subjects != 2 || !slices.Equal(done.Lists, []string{"vip"}) {
+		t.Errorf("destroyed %+v", done)
+	}
+	ring, err = ring.Destroy(1)
+	r.must(err)
+	r.store = nil
+	r.open(ring)
+	r.checkDestroyed(first, lost)
+	if a := r.signup(moved, "", "a"); a.Links.Count != 1 || a.Phone.Key != 2 {
+		t.Errorf("what had moved is not as it was: %+v", a.Links)
+	}
+	if a := r.signup(left, "", "c"); a.Links.Count != 1 || !a.Links.Linked {
+		t.Errorf("what had not moved is still known: %+v", a.Links)
+	}
+	r.must(verify(r.store))
+	r.must(r.store.Close())
+}
+
+// checkDestroyed looks for what was known of a number that had moved and one that had not.
+func (r *rotating) checkDestroyed(moved, lost *engine.Assessment) {
+	r.t.Helper()
+	use, err := r.store.KeyUse(r.t.Context())
+	r.must(err)
+	if use[1] != 0 || use[2] != 6 {
+		r.t.Errorf("subjects by key: %v", use)
+	}
+	for _, a := range []*engine.Assessment{moved, lost} {
+		if _, err := r.hasher.Token(a.Phone.Token()); !errors.Is(err, hashing.ErrToken) {
+			r.t.Errorf("a token of the destroyed key: %v", err)
+		}
+		o := &engine.Outcome{Event: a.ID, Kind: scoring.Verified} // the events are there until they expire
+		r.must(r.engine.RecordOutcome(r.t.Context(), o))
+		if o.Links.Count != 0 {
+			r.t.Errorf("an outcome counted for a subject of the destroyed key: %+v", o.Links)
+		}
+	}
+	if use, err = r.store.KeyUse(r.t.Context()); err != nil || use[1] != 0 {
+		r.t.Errorf("subjects by key after an outcome: %v, %v", use, err)
+	}
+	it, err := r.store.db.NewIter(nil)
+	r.must(err)
+	for ok := it.First(); ok; ok = it.Next() {
+		for _, id := range [][]byte{moved.Phone.ID[:], lost.Phone.ID[:]} {
+			if key := it.Key(); key[0] != tableLog && (bytes.Contains(key, id) || key[0] != tableJournal && bytes.Contains(it.Value(), id)) {
+				r.t.Errorf("a pseudonym of the destroyed key is in table %x", key[0])
+			}
+		}
+	}
+	r.must(it.Close())
+}
+
+// TestRekey rotates under a store that is open, and refuses a keyring of somebody else's.
+func TestRekey(t *testing.T) {
+	r := newRotating(t)
+	number := r.number("+12025550143")
+	r.signup(number, "", "a")
+	other, err := hashing.NewKeyring(bytes.NewReader(bytes.Repeat([]byte{9}, 32)), r.now)
+	r.must(err)
+	if err := r.store.Rekey(t.Context(), other.KeyChecks()); !errors.Is(err, engine.ErrWrongKeyring) {
+		t.Errorf("another keyring: %v", err)
+	}
+	ring, err := r.ring.Rotate(bytes.NewReader(bytes.Repeat([]byte{2}, 32)), r.now)
+	r.must(err)
+	r.must(r.store.Rekey(t.Context(), ring.KeyChecks()))
+	r.hasher, err = ring.Domain(hashing.DefaultDomain)
+	r.must(err)
+	if a := r.signup(number, "", "a"); a.Links.Count != 1 || a.Phone.Key != 2 {
+		t.Errorf("after the rotation: %+v", a.Links)
+	}
+	r.must(r.store.Close())
+	if _, err := Open("store", r.options()); !errors.Is(err, engine.ErrWrongKeyring) {
+		t.Errorf("the keyring from before the rotation: %v", err)
+	}
 }
 
 const rotatingPolicy = `

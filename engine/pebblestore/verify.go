@@ -239,7 +239,7 @@ func (v *verification) event(key, value []byte) (cause string, err error) {
 		return "it names a later event as the one before it", nil
 	}
 	phone := e.Subjects[hashing.Phone]
-	if !phone.Given() {
+	if !phone.Given() || v.s.isDestroyed(phone.Key) {
 		return "", nil
 	}
 	t, err := v.s.beginLook(v.ctx, phone)
