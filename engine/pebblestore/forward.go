@@ -86,19 +86,14 @@ func (s *Store) follow(subjects []hashing.Subject, link *hashing.LinkTag) (moved
 	if s.forwards.keys.Load() == nil {
 		return false, nil
 	}
-	var key [1 + hashing.SubjectSize]byte
 	for i := range subjects {
-		for subjects[i].Given() && s.forwards.has(subjects[i].Key) {
-			b, err := s.get(appendForwardKey(key[:0], subjects[i]))
+		for {
+			to, tag, err := s.forward(subjects[i])
 			if err != nil {
 				return moved, err
 			}
-			if b == nil {
+			if !to.Given() {
 				break
-			}
-			to, tag, err := parseForward(b)
-			if err != nil || to.Key <= subjects[i].Key {
-				return moved, errors.Join(fmt.Errorf("%w: forward", engine.ErrCorrupt), err)
 			}
 			if link != nil && to.Kind == hashing.Account {
 				*link = tag
@@ -107,6 +102,23 @@ func (s *Store) follow(subjects []hashing.Subject, link *hashing.LinkTag) (moved
 		}
 	}
 	return moved, nil
+}
+
+// forward returns where a subject was moved, and the link tag of an account there; the zero Subject when it was not.
+func (s *Store) forward(from hashing.Subject) (to hashing.Subject, link hashing.LinkTag, err error) {
+	if !from.Given() || !s.forwards.has(from.Key) {
+		return to, link, nil
+	}
+	var key [1 + hashing.SubjectSize]byte
+	b, err := s.get(appendForwardKey(key[:0], from))
+	if err != nil || b == nil {
+		return to, link, err
+	}
+	to, link, err = parseForward(b)
+	if err != nil || to.Key <= from.Key {
+		return hashing.Subject{}, link, errors.Join(fmt.Errorf("%w: forward", engine.ErrCorrupt), err)
+	}
+	return to, link, nil
 }
 
 // follow goes on with the step on the subjects that those given are by now. Nothing may be loaded yet, and nobody

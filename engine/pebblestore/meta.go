@@ -64,6 +64,9 @@ func (s *Store) openRetention() error {
 	return s.db.Set(keyRetention, b, s.writeOptions())
 }
 
+// Retention returns how long what is kept: Options.Retention, completed.
+func (s *Store) Retention() engine.Retention { return s.opts.Retention }
+
 func (s *Store) checkMeta(stored []byte) error {
 	if len(stored) != 4 {
 		return fmt.Errorf("%w: format version", engine.ErrCorrupt)

@@ -263,10 +263,23 @@ func (t *tx) moveListing(list uint16, m moved) error {
 }
 
 // relink makes the account of an event that is linked to its phone by the tag of an older key linked by that of the
-// present one, or an outcome of the event could link it twice. The record of the phone is loaded.
+// present one, or an outcome of the event could link it twice. The record of the phone is loaded, and the account locked. The phone may know
+// the account by the tag of the event, or by any that came after it: the account can have moved on with another phone.
 func (t *tx) relink(owners *hashing.Version, now int64) error {
 	phone := t.seen.Records[hashing.Phone]
-	if phone == nil || owners.Link == t.entry.Link || !phone.Relink(t.entry.Link, owners.Link) {
+	account, tag, known := t.entry.Subjects[hashing.Account], t.entry.Link, false
+	for phone != nil && tag != owners.Link {
+		known = phone.Relink(tag, owners.Link) || known
+		to, next, err := t.s.forward(account)
+		if err != nil {
+			return err
+		}
+		if !to.Given() {
+			break
+		}
+		account, tag = to, next
+	}
+	if !known {
 		return nil
 	}
 	s := owners.Subjects[hashing.Phone]

@@ -239,3 +239,18 @@ func movedApart(w *world) {
 	equal(w.t, "phones of the ip", r.Distinct(scoring.Phones, record.TimeOf(start+30), 3600), 1)
 	w.verified()
 }
+
+// movedOnWithAnother has an account move to a third key with another phone, when its phone knows it by the tag of the second,
+// and an outcome come of an event from the days of the first.
+func movedOnWithAnother(w *world) {
+	w.assess(verified(1, 1, start), 3)
+	d := w.assess(signup(1, 1, start+1), 3)
+	w.assess(w.migrate(verified(1, 1, start+10), 1), 3)
+	w.assess(w.migrate(signup(2, 1, start+20), 2), 3)
+	o := w.outcome(d.ID, scoring.Verified, start+30, 3)
+	equal(w.t, "links after an outcome", o.Links.Count, 1)
+	equal(w.t, "linked since", o.Links.Since, start)
+	again := w.assess(w.migrate(verified(1, 1, start+40), 2), 3)
+	equal(w.t, "links", again.Links.Count, 1)
+	w.verified()
+}
