@@ -148,7 +148,7 @@ func (m *machine) erase(rt *rapid.T) {
 	for key := m.key; key >= 0; key-- {
 		all = append(all, under(p, key))
 	}
-	if key := rapid.IntRange(0, 6).Draw(rt, "token"); m.lived[p][key] && !(m.model.subjects[p] != nil && m.model.idle(p)) {
+	if key := rapid.IntRange(0, 6).Draw(rt, "token"); m.lived[p][key] && (m.model.subjects[p] == nil || !m.model.idle(p)) {
 		all = []hashing.Subject{under(p, key)} // by a token of earlier days
 	}
 	m.check(rt, m.w.store.Erase(m.w.ctx(), &engine.Erasure{Domain: domain, Phones: all, Now: m.model.now}))
