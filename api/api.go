@@ -194,6 +194,31 @@ type ReleaseAnswer struct {
 	Generation uint32 `json:"generation"`
 }
 
+// Privacy says for how long a domain keeps what, and under which keys. Keys are those of the domain, in the order in which they came:
+// after a rotation the last is primary, and Subjects of the others fall as their numbers are seen again.
+type Privacy struct {
+	Domain    string       `json:"domain"`
+	Retention Retention    `json:"retention"`
+	Keys      []SubjectKey `json:"keys"`
+	CountedAt string       `json:"counted_at,omitempty"` // RFC 3339: when Subjects were counted
+}
+
+// Retention is how long things are kept.
+type Retention struct {
+	SubjectSeconds     int64 `json:"subject_seconds"` // since it was last seen; one with a linked account, or on a list, stays
+	EventSeconds       int64 `json:"event_seconds"`
+	EventBytes         int64 `json:"event_bytes"` // of the log on the disk, beyond which the oldest events go sooner
+	IdempotencySeconds int64 `json:"idempotency_seconds"`
+}
+
+// SubjectKey is a key in a domain. ID is what its tokens begin with, behind the k.
+type SubjectKey struct {
+	ID        int     `json:"id"`
+	State     string  `json:"state"`              // primary, readable or destroyed
+	CreatedAt string  `json:"created_at"`         // RFC 3339
+	Subjects  *uint64 `json:"subjects,omitempty"` // with a record under it; missing before they are counted
+}
+
 // EraseAnswer says that a number is forgotten, in the same words whether it was known or not.
 type EraseAnswer struct {
 	ErasedAt string `json:"erased_at"` // RFC 3339

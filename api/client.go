@@ -114,6 +114,11 @@ func (c *Client) Erase(ctx context.Context, req PhoneRequest, opts ...Option) (*
 	return send[EraseAnswer](ctx, c, http.MethodPost, "/v1/numbers/erase", &req, opts)
 }
 
+// Privacy says for how long the domain of the key keeps what, and under which keys.
+func (c *Client) Privacy(ctx context.Context) (*Privacy, error) {
+	return send[Privacy](ctx, c, http.MethodGet, "/v1/privacy", nil, nil)
+}
+
 // AddEntry puts a number on a list, or replaces its entry.
 func (c *Client) AddEntry(ctx context.Context, list string, entry ListEntry, opts ...Option) (*ListAnswer, error) {
 	return send[ListAnswer](ctx, c, http.MethodPost, entries(list), &entry, opts)

@@ -43,12 +43,15 @@ const neverHeldOut = 1
 // returns nil. Domain, Now and, where it is zero, Time are set from the engine.
 func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
 	live := e.begin(ev, a)
+	if err := e.migrateEvent(ctx, ev); err != nil {
+		return err
+	}
 	d := &a.decision
 	*d = Decision{}
 	if once := ev.Once; once != nil {
 		render := once.Render
 		once.Render = func() []byte {
-			a.ID, a.Links = d.ID, d.Links
+			a.ID, a.Links, a.Phone = d.ID, d.Links, ev.Subjects[hashing.Phone]
 			return render()
 		}
 	}
@@ -59,7 +62,7 @@ func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
 		d.Shadows = a.Shadows
 		d.Claim = ev.Claims() && a.Decision != scoring.Block
 	})
-	a.ID, a.Links = d.ID, d.Links
+	a.ID, a.Links, a.Phone = d.ID, d.Links, ev.Subjects[hashing.Phone]
 	if err == nil {
 		live.count(a)
 	}
@@ -70,10 +73,14 @@ func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
 // holdout applies.
 func (e *Engine) Peek(ctx context.Context, ev *Event, a *Assessment) error {
 	live := e.begin(ev, a)
+	if err := e.migrateEvent(ctx, ev); err != nil {
+		return err
+	}
 	o, err := e.cfg.Store.Observe(ctx, ev)
 	if err != nil {
 		return err
 	}
+	a.Phone = ev.Subjects[hashing.Phone]
 	live.judge(ev, o, neverHeldOut, a)
 	if phone := o.Records[hashing.Phone]; phone != nil {
 		a.Links = linksOf(phone, ev.Link)

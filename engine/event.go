@@ -17,11 +17,12 @@ type Event struct {
 	Time   int64         // when it happened
 	Now    int64         // the clock when it arrived; never before Time by much in live use
 
-	Subjects hashing.Subjects // who took part, by hashing.Kind; the zero Subject is "not given"
-	Link     hashing.LinkTag  // the account as a phone's link set knows it
-	Number   Number           // what was learnt from the number before it was forgotten
-	Country  string           // two-letter country of the address, "" when not given
-	Verified bool             // the platform says that the number was verified for this account
+	Subjects hashing.Subjects  // who took part, by hashing.Kind; the zero Subject is "not given". A store makes of them, and of Link, what they are by now: see Store.Migrate
+	Link     hashing.LinkTag   // the account as a phone's link set knows it
+	Older    []hashing.Version // the same under older keys that are readable: moved to Subjects before anything else
+	Number   Number            // what was learnt from the number before it was forgotten
+	Country  string            // two-letter country of the address, "" when not given
+	Verified bool              // the platform says that the number was verified for this account
 
 	Once *Once // idempotency; nil without
 }

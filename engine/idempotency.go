@@ -59,21 +59,32 @@ func (e *Engine) Idempotent(ctx context.Context, retry hashing.Retry, do func(*O
 	}
 	defer e.flights.end(e.cfg.Domain, retry.Key)
 	now := e.cfg.Now().Unix()
-	r, err := e.cfg.Store.Recall(ctx, e.cfg.Domain, retry.Key, now)
-	if err != nil {
-		return nil, false, err
+	if answer, replayed, err = e.recall(ctx, &retry, now); replayed || err != nil {
+		return answer, replayed, err
 	}
-	if r != nil {
-		if r.Fingerprint != retry.Fingerprint {
-			return nil, false, ErrKeyReused
+	older := retry.Older()
+	for i := range older { // it came first before a rotation
+		if answer, replayed, err = e.recall(ctx, &older[i], now); replayed || err != nil {
+			return answer, replayed, err
 		}
-		if answer, err = retry.Open(r.Answer); err != nil {
-			return nil, false, fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		return answer, true, nil
 	}
 	answer, err = do(&Once{Key: retry.Key, Fingerprint: retry.Fingerprint, Expires: now + OnceFor, seal: retry.Seal})
 	return answer, false, err
+}
+
+// recall returns the answer that is kept for a request, if there is one.
+func (e *Engine) recall(ctx context.Context, retry *hashing.Retry, now int64) (answer []byte, known bool, err error) {
+	r, err := e.cfg.Store.Recall(ctx, e.cfg.Domain, retry.Key, now)
+	if err != nil || r == nil {
+		return nil, false, err
+	}
+	if r.Fingerprint != retry.Fingerprint {
+		return nil, false, ErrKeyReused
+	}
+	if answer, err = retry.Open(r.Answer); err != nil {
+		return nil, false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return answer, true, nil
 }
 
 // flights knows which idempotency keys are under way in this process.

@@ -76,6 +76,14 @@ type Store interface {
 	// seen is erased alike. The bytes leave the disk later: see the driver.
 	Erase(ctx context.Context, e *Erasure) error
 
+	// Migrate moves the records of subjects, all that is kept of them, from older keys to another one, and makes
+	// members and links that the records of m.To know by older tags known by the new ones. It DOES NOT count. It leaves
+	// forwards behind, so that what was given out for an older subject goes on standing for the same: wherever
+	// this interface takes a subject, or an event of one, it goes on to where that is by now, and returns it so. Where both
+	// have a record, lists and links are joined, and what the older one counted is lost: so whoever knows a subject
+	// by both migrates before anything else. Nothing to move is no mutation.
+	Migrate(ctx context.Context, m *Migration) error
+
 	// Entry returns one logged event, or ErrUnknownEvent.
 	Entry(ctx context.Context, domain hashing.DomainID, id EventID) (*record.Entry, error)
 

@@ -1,6 +1,9 @@
 package hashing
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // DomainInfo is what may be told of a domain.
 type DomainInfo struct {
@@ -11,9 +14,10 @@ type DomainInfo struct {
 
 // DomainKey is a key in a domain: subjects made under it carry its ID.
 type DomainKey struct {
-	ID    KeyID
-	Key   int // see KeyInfo.ID
-	State State
+	ID      KeyID
+	Key     int // see KeyInfo.ID
+	State   State
+	Created time.Time // of the key
 }
 
 // Domains returns what may be told of the domains, in the order of the file.
@@ -22,7 +26,8 @@ func (k *Keyring) Domains() []DomainInfo {
 	for i, d := range k.p.v.Domains {
 		infos[i] = DomainInfo{ID: d.ID, Name: d.Name}
 		for _, p := range d.SubjectKeys {
-			infos[i].Keys = append(infos[i].Keys, DomainKey{ID: p.ID, Key: p.Key, State: k.p.v.key(p.Key).State})
+			key := k.p.v.key(p.Key)
+			infos[i].Keys = append(infos[i].Keys, DomainKey{ID: p.ID, Key: p.Key, State: key.State, Created: key.Created})
 		}
 	}
 	return infos
@@ -48,10 +53,13 @@ func (k *Keyring) WithDomain(name string) (*Keyring, error) {
 	return &Keyring{hide(next)}, nil
 }
 
-// clone copies a keyring, so that the copy can be changed.
+// clone copies a keyring, so that the copy can be changed. They share nothing.
 func (k *keyring) clone() keyring {
 	c := *k
 	c.Keys = slices.Clone(k.Keys)
+	for i := range c.Keys {
+		c.Keys[i].Secret = slices.Clone(c.Keys[i].Secret)
+	}
 	c.Domains = slices.Clone(k.Domains)
 	for i := range c.Domains {
 		c.Domains[i].SubjectKeys = slices.Clone(c.Domains[i].SubjectKeys)

@@ -28,7 +28,7 @@ func TestWithDomain(t *testing.T) {
 		t.Fatal(err)
 	}
 	domains := more.Domains()
-	if len(domains) != 2 || domains[1].ID != 2 || domains[1].Name != "shop-eu" || len(domains[1].Keys) != 1 || domains[1].Keys[0] != (DomainKey{ID: 2, Key: 1, State: Primary}) {
+	if len(domains) != 2 || domains[1].ID != 2 || domains[1].Name != "shop-eu" || len(domains[1].Keys) != 1 || domains[1].Keys[0] != (DomainKey{ID: 2, Key: 1, State: Primary, Created: more.Keys()[0].Created}) {
 		t.Errorf("domains %+v", domains)
 	}
 	h, err := more.Domain("shop-eu")

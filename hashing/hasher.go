@@ -93,6 +93,8 @@ type hasher struct {
 	key    KeyID
 
 	phone, rng, account, ip, network, device, link, once, receipt *mac
+
+	older []*Hasher // of readable keys, the newest first
 }
 
 func newHasher(domain DomainID, name string, key KeyID, secret []byte) *Hasher {
@@ -124,12 +126,16 @@ func (h *Hasher) Phone(n Number) Subject {
 }
 
 // PhoneVersions returns the subjects of a number under every key that the hasher has, the primary first; none for the
-// zero Number. So far it has one.
+// zero Number.
 func (h *Hasher) PhoneVersions(n Number) []Subject {
 	if n.p == nil {
 		return nil
 	}
-	return []Subject{h.Phone(n)}
+	all := []Subject{h.Phone(n)}
+	for _, older := range h.p.v.older {
+		all = append(all, older.Phone(n))
+	}
+	return all
 }
 
 // rangeDigits is how many digits at the end a range leaves open.
@@ -226,11 +232,11 @@ func (h *Hasher) Receipt(s Subject, at int64) string {
 	return tokenBytes.EncodeToString(d[:])
 }
 
-// Token reads a token that this domain gave out: ParseToken, and ErrToken for
-// one of another domain.
+// Token reads a token that this domain gave out under a key that the hasher has: ParseToken, and ErrToken for
+// any other.
 func (h *Hasher) Token(token string) (Subject, error) {
 	s, err := ParseToken(token)
-	if err == nil && s.Key != h.p.v.key {
+	if err == nil && !h.knows(s.Key) {
 		return Subject{}, ErrToken
 	}
 	return s, err

@@ -98,8 +98,9 @@ type KeyInfo struct {
 // KeyCheck lets a store recognise a key of a domain. It is derived from the key
 // and tells nothing about any other subkey.
 type KeyCheck struct {
-	Key   KeyID
-	Value [IDSize]byte
+	Key       KeyID
+	Value     [IDSize]byte // zero for a key that is destroyed
+	Destroyed bool
 }
 
 // NewKeyring returns a keyring with one new key and the domain "default".
@@ -263,40 +264,14 @@ func (k *Keyring) Keys() []KeyInfo {
 	return infos
 }
 
-// Domain returns the hasher of a domain. A domain with an older key that is
-// still readable is refused: looking pseudonyms up under more than one key is
-// not supported yet, and to forget what was counted would be worse.
-func (k *Keyring) Domain(name string) (*Hasher, error) {
-	for i, d := range k.p.v.Domains {
-		if d.Name != name {
-			continue
-		}
-		place := fmt.Sprintf("/domains/%d/subject_keys", i)
-		var hasher *Hasher
-		for _, p := range d.SubjectKeys {
-			switch key := k.p.v.key(p.Key); key.State {
-			case Primary:
-				hasher = newHasher(d.ID, d.Name, p.ID, key.Secret)
-			case Readable:
-				return nil, &KeyringError{place, "an older key that is still readable", "this version works with one key; destroy the older one first"}
-			case Destroyed:
-			}
-		}
-		if hasher == nil {
-			return nil, &KeyringError{place, "no primary key in this domain", "restore the file from its backup"}
-		}
-		return hasher, nil
-	}
-	return nil, &KeyringError{"/domains", "no domain of that name", "see: ringfence keys ls"}
-}
-
-// KeyChecks returns the check value of every live key in every domain.
+// KeyChecks returns the check value of every key in every domain.
 func (k *Keyring) KeyChecks() []KeyCheck {
 	var checks []KeyCheck
 	for _, d := range k.p.v.Domains {
 		for _, p := range d.SubjectKeys {
 			key := k.p.v.key(p.Key)
 			if key.State == Destroyed {
+				checks = append(checks, KeyCheck{Key: p.ID, Destroyed: true})
 				continue
 			}
 			value := subkey(key.Secret, d.Name, attrKeyCheck)

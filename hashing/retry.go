@@ -17,7 +17,8 @@ type Retry struct {
 	Key         Digest // under which the answer is kept
 	Fingerprint Digest // of the request
 
-	aead *hidden[cipher.AEAD]
+	aead  *hidden[cipher.AEAD]
+	older []Retry
 }
 
 // onceSeal begins what the idempotency subkey digests to the key of a seal: see onceKey.
@@ -40,8 +41,15 @@ func (h *Hasher) Retry(key, route string, body []byte) Retry {
 	if err != nil {
 		panic("hashing: block size of AES")
 	}
-	return Retry{Key: h.IdempotencyKey(key), Fingerprint: h.Fingerprint(route, body), aead: hide(aead)}
+	r := Retry{Key: h.IdempotencyKey(key), Fingerprint: h.Fingerprint(route, body), aead: hide(aead)}
+	for _, older := range h.p.v.older {
+		r.older = append(r.older, older.Retry(key, route, body))
+	}
+	return r
 }
+
+// Older returns what the request would have been recognised by under older keys that are readable, the newest first.
+func (r *Retry) Older() []Retry { return r.older }
 
 // Seal returns an answer as it is kept.
 func (r *Retry) Seal(answer []byte) []byte {

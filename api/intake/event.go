@@ -38,6 +38,9 @@ func Event(h *hashing.Hasher, req *api.AssessmentRequest) (ev *engine.Event, num
 	if phone.Given() {
 		ev.Subjects[hashing.Phone] = phone
 	}
+	if h.Rotated() {
+		ev.Older = h.Older(number, req.AccountID, req.DeviceID, ip)
+	}
 	return ev, number, why, nil
 }
 

@@ -49,29 +49,30 @@ func (s *Server) assess(j *job, in assessing) (any, error) {
 func (s *Server) assessments(c *gin.Context) {
 	raw, err := body(c)
 	if err == nil {
-		err = s.assessBody(c, raw)
+		var answer []byte
+		var replayed bool
+		if answer, replayed, err = s.assessBody(c, raw); err == nil {
+			respond(c, answer, replayed)
+			return
+		}
 	}
-	if err != nil {
-		s.refuse(c, err)
-	}
+	s.refuse(c, err)
 }
 
-func (s *Server) assessBody(c *gin.Context, raw []byte) error {
+// assessBody is work for an assessment.
+func (s *Server) assessBody(c *gin.Context, raw []byte) (answer []byte, replayed bool, err error) {
+	s.turn.RLock()
+	defer s.turn.RUnlock()
 	j := &job{ctx: c.Request.Context()}
 	in, err := decode(j, raw, s.readAssess)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	key, err := callKey(c)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	answer, replayed, err := s.assessOnce(j, c.GetString(requestID), key, c.FullPath(), raw, in)
-	if err != nil {
-		return err
-	}
-	respond(c, answer, replayed)
-	return nil
+	return s.assessOnce(j, c.GetString(requestID), key, c.FullPath(), raw, in)
 }
 
 // assessOnce assesses an event that was read, at most once for its key. Where the store cannot

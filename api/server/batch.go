@@ -71,6 +71,8 @@ const batchRoute = "/v1/assessments/batch"
 
 // assessLines returns the answer to each line.
 func (s *Server) assessLines(ctx context.Context, id string, lines []line) [][]byte {
+	s.turn.RLock()
+	defer s.turn.RUnlock()
 	entries := make([]entry, len(lines))
 	spread(len(lines), func(i int) {
 		entries[i].line = lines[i]

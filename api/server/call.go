@@ -65,26 +65,33 @@ func call[Req, In any](s *Server, read func(*job, *Req) (In, error), run func(*j
 // serve answers a request whose body was read.
 func serve[Req, In any](s *Server, c *gin.Context, raw []byte, read func(*job, *Req) (In, error), run func(*job, In) (any, error)) error {
 	j := &job{ctx: c.Request.Context(), path: cmp.Or(c.Param("name"), c.Param("version")), match: c.GetHeader("If-Match")}
-	in, err := decode(j, raw, read)
+	answer, replayed, err := work(s, c, j, raw, read, run)
 	if err != nil {
 		return err
+	}
+	respond(c, answer, replayed)
+	return nil
+}
+
+// work is what happens in between. It makes subjects and names them to the engine, so Rekey must not come into it.
+func work[Req, In any](s *Server, c *gin.Context, j *job, raw []byte, read func(*job, *Req) (In, error), run func(*job, In) (any, error)) ([]byte, bool, error) {
+	s.turn.RLock()
+	defer s.turn.RUnlock()
+	in, err := decode(j, raw, read)
+	if err != nil {
+		return nil, false, err
 	}
 	key, err := callKey(c)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	answer, replayed, err := s.once(j, key, c.FullPath(), raw, func() ([]byte, error) {
+	return s.once(j, key, c.FullPath(), raw, func() ([]byte, error) {
 		answer, err := run(j, in)
 		if err != nil {
 			return nil, err
 		}
 		return encode(answer), nil
 	})
-	if err != nil {
-		return err
-	}
-	respond(c, answer, replayed)
-	return nil
 }
 
 // respond sends an answer. replayed is one of an earlier request with the same key.

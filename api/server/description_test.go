@@ -26,7 +26,7 @@ var wireTypes = map[string]any{
 	"PolicyPage": api.PolicyPage{}, "Rollout": api.Rollout{}, "RolloutRequest": api.RolloutRequest{}, "ShadowRequest": api.ShadowRequest{},
 	"RolloutAnswer": api.RolloutAnswer{}, "CalibrationRequest": api.CalibrationRequest{}, "Calibration": api.Calibration{},
 	"CalibrationBand": api.CalibrationBand{}, "BacktestRequest": api.BacktestRequest{}, "Backtest": api.Backtest{}, "BacktestResult": backtest.Result{},
-	"ShadowReport": api.ShadowReport{}, "PolicyReport": api.PolicyReport{},
+	"Privacy": api.Privacy{}, "Retention": api.Retention{}, "SubjectKey": api.SubjectKey{}, "ShadowReport": api.ShadowReport{}, "PolicyReport": api.PolicyReport{},
 }
 
 type schema struct {

@@ -6,7 +6,8 @@ import (
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// readErase returns a phone under every key, the primary first. A token stands for one of them only.
+// readErase returns a phone under every key, the primary first. A token stands for one of them; the store knows where that is by now, and
+// what it was before.
 func (s *Server) readErase(j *job, req *api.PhoneRequest) ([]hashing.Subject, error) {
 	phone, number, err := s.phone(j.ctx, req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
 	if err != nil {

@@ -46,12 +46,13 @@ func callerOf(ctx context.Context) *access.Caller {
 
 // space returns the domain that a request is about: its key's, or the default one where nobody needs a key.
 func (s *Server) space(ctx context.Context) *Space {
+	spaces := *s.spaces.Load()
 	if c := callerOf(ctx); c != nil {
-		if own := s.spaces[c.Domain]; own != nil { // admit lets in nobody else
+		if own := spaces[c.Domain]; own != nil { // admit lets in nobody else
 			return own
 		}
 	}
-	return s.spaces[s.cfg.Domain]
+	return spaces[s.cfg.Domain]
 }
 
 // mayRead reports whether a request may see why, and not only what.
@@ -110,7 +111,7 @@ func (s *Server) admit(c *gin.Context, r route) (*access.Caller, error) {
 	switch {
 	case !requests.OK:
 		return caller, refuseRate.after(requests.Wait)
-	case s.spaces[caller.Domain] == nil:
+	case (*s.spaces.Load())[caller.Domain] == nil:
 		return caller, refuseDomain
 	case !caller.May(r.scope):
 		return caller, refuseScope.because("it needs " + string(r.scope))

@@ -104,7 +104,7 @@ func (s *Server) readEntry(j *job, req *api.ListEntry) (e engine.ListEntry, err 
 	if bad = append(bad, wrong...); len(bad) > 0 {
 		return e, bad
 	}
-	return e, nil
+	return e, s.settle(j.ctx, s.space(j.ctx).Hasher.Phone(number), number, "")
 }
 
 // readTime returns unix seconds, 0 for "".
@@ -149,6 +149,8 @@ func (s *Server) importEntries(c *gin.Context) error {
 }
 
 func (s *Server) importLines(c *gin.Context, lines []line, answer *api.ImportAnswer) error {
+	s.turn.RLock()
+	defer s.turn.RUnlock()
 	entries, errs := make([]engine.ListEntry, len(lines)), make([]error, len(lines))
 	spread(len(lines), func(i int) {
 		s.shielded(c.GetString(requestID), &errs[i], func() (err error) {

@@ -84,6 +84,15 @@ func (s *Server) outcomeArray(c *gin.Context, raw []byte) error {
 	if err != nil {
 		return err
 	}
+	answers := s.recordAll(c, all, texts, key)
+	c.Data(http.StatusOK, "application/json", encode(answers))
+	return nil
+}
+
+// recordAll is work for outcomes that were read.
+func (s *Server) recordAll(c *gin.Context, all []*engine.Outcome, texts []json.RawMessage, key string) []json.RawMessage {
+	s.turn.RLock()
+	defer s.turn.RUnlock()
 	answers := make([]json.RawMessage, len(all))
 	inGroups(len(all), func(i int) engine.EventID { return all[i].Event }, func(i int) {
 		itemKey := key
@@ -92,8 +101,7 @@ func (s *Server) outcomeArray(c *gin.Context, raw []byte) error {
 		}
 		answers[i] = s.oneOfMany(c.Request.Context(), c.GetString(requestID), itemKey, texts[i], all[i])
 	})
-	c.Data(http.StatusOK, "application/json", encode(answers))
-	return nil
+	return answers
 }
 
 // oneOfMany records one outcome of an array and returns its answer.

@@ -23,7 +23,7 @@ func (s *Server) phone(ctx context.Context, number, region, token string) (hashi
 		if err != nil {
 			err = invalid(api.FieldError{Pointer: "/phone_token", Code: "format", Hint: "send it as it came in an answer"})
 		}
-		return subject, hashing.Number{}, err
+		return subject, hashing.Number{}, err // the store knows itself where that is by now
 	}
 	n, err := hashing.Parse(number, region)
 	if err != nil {
@@ -53,7 +53,10 @@ func (s *Server) readLink(j *job, req *api.PhoneRequest) (in linking, err error)
 	}
 	in.account = s.space(j.ctx).Hasher.Account(req.AccountID)
 	in.tag = s.space(j.ctx).Hasher.LinkTag(in.account)
-	return in, s.spend(j.ctx, in.phone, number)
+	if err := s.spend(j.ctx, in.phone, number); err != nil {
+		return in, err
+	}
+	return in, s.settle(j.ctx, in.phone, number, req.AccountID)
 }
 
 func (s *Server) readPhone(j *job, req *api.PhoneRequest) (hashing.Subject, error) {
@@ -61,7 +64,10 @@ func (s *Server) readPhone(j *job, req *api.PhoneRequest) (hashing.Subject, erro
 	if err != nil {
 		return phone, err
 	}
-	return phone, s.spend(j.ctx, phone, number)
+	if err := s.spend(j.ctx, phone, number); err != nil {
+		return phone, err
+	}
+	return phone, s.settle(j.ctx, phone, number, "")
 }
 
 func (s *Server) checkLink(j *job, in linking) (any, error) {

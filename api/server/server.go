@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -92,6 +93,16 @@ type Config struct {
 	// Measures are further metrics.
 	Measures []Measure
 
+	// Keys of the domain that Engine and Hasher are of, for GET /v1/privacy. They may be nil.
+	SubjectKeys []hashing.DomainKey
+
+	// Retention is how long what is kept, for GET /v1/privacy.
+	Retention engine.Retention
+
+	// KeyUse returns how many subjects have a record under each key, and when they were counted; nil when they were
+	// not. It may be nil.
+	KeyUse func() (map[hashing.KeyID]uint64, time.Time)
+
 	// Stalls returns how many calls had to wait until the store had written what lay in
 	// memory, for the metrics. It may be nil.
 	Stalls func() uint64
@@ -101,12 +112,14 @@ type Config struct {
 type Space struct {
 	Engine *engine.Engine
 	Hasher *hashing.Hasher
+	Keys   []hashing.DomainKey // for GET /v1/privacy
 }
 
 // Server answers requests. It is safe for concurrent use.
 type Server struct {
 	cfg      Config
-	spaces   map[string]*Space // by name of the domain
+	spaces   atomic.Pointer[map[string]*Space] // by name of the domain; replaced by Rekey
+	turn     sync.RWMutex                      // held for reading from where a request makes subjects until they are worked on, for writing by Rekey
 	handler  http.Handler
 	draining atomic.Bool
 	underWay atomic.Int64 // requests that are being answered
@@ -147,7 +160,6 @@ func New(cfg Config) (*Server, error) {
 		cfg:           cfg,
 		jobs:          newJobs(),
 		reports:       make(chan struct{}, 1),
-		spaces:        map[string]*Space{cfg.Domain: {cfg.Engine, cfg.Hasher}},
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,
 		lineTimeout:   readTimeout,
@@ -169,17 +181,19 @@ func New(cfg Config) (*Server, error) {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 		}, []string{"route"}),
 	}
+	spaces := map[string]*Space{cfg.Domain: {cfg.Engine, cfg.Hasher, cfg.SubjectKeys}}
 	for name, space := range cfg.Domains {
-		if s.spaces[name] != nil || space.Engine == nil || space.Hasher == nil {
+		if spaces[name] != nil || space.Engine == nil || space.Hasher == nil {
 			return nil, errors.New("server: every domain of Config needs a name, an Engine and a Hasher of its own")
 		}
-		s.spaces[name] = &space
+		spaces[name] = &space
 	}
+	s.spaces.Store(&spaces)
 	underWay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(shadowCounts(s.spaces), underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(shadowCounts(spaces), underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64
@@ -245,6 +259,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/reports/shadow", access.Tune, "", s.report(s.shadowReport)},
 		{http.MethodGet, "/v1/reports/reasons", access.Tune, "", s.report(s.reasonsReport)},
 		{http.MethodGet, "/v1/reports/calibration", access.Tune, "", s.report(s.calibrationReport)},
+		{http.MethodGet, "/v1/privacy", access.Read, "", s.privacy},
 	}
 }
 

@@ -69,7 +69,7 @@ func listenAdmin(ctx context.Context, data string) (net.Listener, error) {
 }
 
 // serveAdmin takes jobs until ctx ends, and cuts off those under way then. Without a socket it says so, and the server goes on.
-func serveAdmin(ctx context.Context, data string, store *pebblestore.Store, log *slog.Logger) {
+func serveAdmin(ctx context.Context, data string, store *pebblestore.Store, rekey func(context.Context) error, log *slog.Logger) {
 	l, err := listenAdmin(ctx, data)
 	if err != nil {
 		log.Warn("the server takes no jobs: ringfence store works only while it is stopped", "error", err)
@@ -82,7 +82,7 @@ func serveAdmin(ctx context.Context, data string, store *pebblestore.Store, log 
 			j = job{}
 		}
 		began := time.Now()
-		answer := answerJob(r.Context(), j, store)
+		answer := answerJob(r.Context(), j, store, rekey)
 		log.Info("job", "job", jobName(j), "exit", answer.Exit, "duration_ms", time.Since(began).Milliseconds())
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // whoever asked is gone
@@ -101,14 +101,20 @@ const headerTimeout = 5 * time.Second
 // jobName keeps what a caller made up out of the log.
 func jobName(j job) string {
 	switch j.Do {
-	case "backup", "verify", "stats", "compact", "purge":
+	case "backup", "verify", "stats", "compact", "purge", "keys", "rekey":
 		return j.Do
 	}
 	return "unknown"
 }
 
-func answerJob(ctx context.Context, j job, store *pebblestore.Store) (a jobAnswer) {
-	result, err := j.run(ctx, store)
+func answerJob(ctx context.Context, j job, store *pebblestore.Store, rekey func(context.Context) error) (a jobAnswer) {
+	var result any
+	var err error
+	if j.Do == "rekey" {
+		err = rekey(ctx)
+	} else {
+		result, err = j.run(ctx, store)
+	}
 	if result != nil {
 		a.Result, _ = json.Marshal(result) // of plain types
 	}

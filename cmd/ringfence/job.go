@@ -14,7 +14,7 @@ import (
 // job is work on a data folder that a running server can be asked to do, since a folder is open in one
 // process at a time.
 type job struct {
-	Do     string `json:"do"`               // backup, verify, stats, compact or purge
+	Do     string `json:"do"`               // backup, verify, stats, compact, purge or keys; a server also knows rekey
 	Folder string `json:"folder,omitempty"` // of backup: a new data folder, absolute
 	Before int64  `json:"before,omitempty"` // of purge: unix seconds
 }
@@ -40,6 +40,8 @@ func (j job) run(ctx context.Context, s *pebblestore.Store) (any, error) {
 		return s.Stats(ctx)
 	case "compact":
 		return nil, s.Compact(ctx)
+	case "keys":
+		return s.KeyUse(ctx)
 	case "purge":
 		found, err := s.Purge(ctx, j.Before)
 		return purged{Purged: found}, err

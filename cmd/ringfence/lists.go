@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -156,12 +157,24 @@ func (i *listImport) add(ctx context.Context, raw string) error {
 		i.refuse(err)
 		return nil
 	}
+	if i.hasher.Rotated() {
+		if err := i.migrate(ctx, n); err != nil {
+			return err
+		}
+	}
 	i.added++
 	i.batch = append(i.batch, engine.ListEntry{List: i.list, Subject: i.hasher.Phone(n), Reason: "import", Added: time.Now().Unix()})
 	if len(i.batch) < importBatch {
 		return nil
 	}
 	return i.flush(ctx)
+}
+
+// migrate moves what older keys hold of a number to the primary one.
+func (i *listImport) migrate(ctx context.Context, n hashing.Number) error {
+	m := &engine.Migration{Domain: i.hasher.Domain(), Now: time.Now().Unix(), From: i.hasher.Older(n, "", "", netip.Addr{})}
+	m.To.Subjects, m.To.Link = i.hasher.Subjects(n, "", "", netip.Addr{})
+	return i.store.Migrate(ctx, m)
 }
 
 func (i *listImport) refuse(err error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,9 +114,11 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	}
 	hashing.Warm()
 	sweep := &sweeper{store: store, log: log}
+	watch := newKeyWatch(&f.dataFlags, store, log)
 	cfg := server.Config{
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
-		MaxChanges: int(f.changes), Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
+		MaxChanges: int(f.changes), Unready: unready(store), Measures: slices.Concat(sweep.measures(), spaceMeasures(store), watch.measures()),
+		SubjectKeys: f.keysOf(hashing.DefaultDomain), Retention: store.Retention(), KeyUse: watch.use,
 		Keys: keys, Domain: hashing.DefaultDomain, Domains: others, Audit: trail, TLS: secure,
 	}
 	if f.otlp != "" {
@@ -140,8 +143,21 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	defer stop()
 	return f.answer(ctx, s, keys, log, func() {
 		beside.Go(func() { sweep.run(ctx) })
-		beside.Go(func() { serveAdmin(ctx, f.data, store, log) })
+		beside.Go(func() { watch.run(ctx) })
+		beside.Go(func() {
+			serveAdmin(ctx, f.data, store, func(ctx context.Context) error { return watch.rekey(ctx, s) }, log)
+		})
 	})
+}
+
+// keysOf returns what may be told of the keys of a domain.
+func (f *dataFlags) keysOf(domain string) []hashing.DomainKey {
+	for _, d := range f.ring.Domains() {
+		if d.Name == domain {
+			return d.Keys
+		}
+	}
+	return nil
 }
 
 // otherDomains returns what the further domains of the keyring are served with.
@@ -159,7 +175,7 @@ func (f *serveFlags) otherDomains(ctx context.Context, store *pebblestore.Store,
 		if err != nil {
 			return nil, err
 		}
-		others[d.Name] = server.Space{Engine: e, Hasher: hasher}
+		others[d.Name] = server.Space{Engine: e, Hasher: hasher, Keys: d.Keys}
 	}
 	return others, nil
 }

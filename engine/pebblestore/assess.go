@@ -18,6 +18,9 @@ func (s *Store) Assess(ctx context.Context, ev *engine.Event, d *engine.Decision
 		return err
 	}
 	defer t.end()
+	if err := t.follow(&ev.Subjects, &ev.Link); err != nil {
+		return err
+	}
 	t.now = s.clock.advance(ev.Now)
 	if err := t.loadAll(&ev.Subjects); err != nil {
 		return err
@@ -85,6 +88,9 @@ func (s *Store) Observe(ctx context.Context, ev *engine.Event) (*engine.Observat
 		return nil, err
 	}
 	defer t.end()
+	if err := t.follow(&ev.Subjects, &ev.Link); err != nil {
+		return nil, err
+	}
 	t.now = s.clock.see(ev.Now)
 	if err := t.loadAll(&ev.Subjects); err != nil {
 		return nil, err

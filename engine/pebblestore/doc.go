@@ -38,6 +38,14 @@
 //     of the last change made again: the log goes on behind it.
 //   - The range of records sees no write but tables, or each of them would force out the memtable.
 //
+// # How subjects move to another key
+//
+// Migrate puts the record of a subject under its new key, and nothing under the old one: one line of the journal for
+// each, which holds the whole record, so that recovery makes every record again by itself. A forward leads from the
+// old subject to the new one. A step goes along forwards before it locks, and looks once more when it has: nobody can move a
+// subject that is locked. Events keep the subjects of their time; whoever reads them is told those of today. Forwards stay as long as
+// the old key.
+//
 // # What damage shows
 //
 // Tables have checksums, and Pebble stops the process on one that does not match. Of the log and of its manifest Pebble takes the
@@ -68,6 +76,8 @@
 //	52 domain (2) number (8)                       JSON: a change of which policies are in force
 //	53 domain (2)                                  JSON: live version, shadows, number of changes; missing: the newest is live
 //	53 domain (2) version (4)                      JSON: calibration of the version
+//	54 subject (19)                                subject that it was moved to (19), link tag (8), zero but for accounts
+//	55 subject (19) subject (19)                   nothing: the first was moved here from the second
 //
 // An event id begins with its number, which is the time it was recorded where clocks allow, so
 // an hour of the log is one range of keys.

@@ -19,16 +19,22 @@ import (
 // the same number takes its place in the journal, which says what is left of the event and names no phone.
 // Recovery makes it at the place of the event.
 //
+// What a phone was called under older keys is forgotten with it: nothing leads from there to where it was moved.
+//
 // The bytes leave the disk with compactions to come; Rewrite does not leave it at that.
 func (s *Store) Erase(ctx context.Context, e *engine.Erasure) error {
-	t, err := s.beginSweep(ctx, e.Phones...)
+	phones := slices.Clone(e.Phones)
+	t, err := s.beginSweep(ctx, phones...)
 	if err != nil {
 		return err
 	}
 	defer t.end()
+	if err := t.followTo(phones, nil); err != nil {
+		return err
+	}
 	t.now = s.clock.advance(e.Now)
-	for i, phone := range e.Phones {
-		if slices.Contains(e.Phones[:i], phone) {
+	for i, phone := range phones {
+		if slices.Contains(phones[:i], phone) {
 			continue
 		}
 		if err := t.erase(e, phone); err != nil {
@@ -44,7 +50,14 @@ func (t *tx) erase(e *engine.Erasure, phone hashing.Subject) error {
 	if err := t.load(phone, r); err != nil {
 		return err
 	}
-	if err := t.eraseEvents(e.Domain, phone, r.Newest()); err != nil {
+	names, err := t.s.namesOf(phone)
+	if err != nil {
+		return err
+	}
+	if err := t.eraseEvents(e.Domain, names, r.Newest()); err != nil {
+		return err
+	}
+	if err := t.eraseForwards(names); err != nil {
 		return err
 	}
 	if err := t.eraseListings(e.Domain, phone, r); err != nil {
@@ -58,7 +71,7 @@ func (t *tx) erase(e *engine.Erasure, phone hashing.Subject) error {
 
 // eraseEvents deletes every event of a phone from the log. The phone is locked, so that no further one
 // comes in; they are found by walking from each event to the one before.
-func (t *tx) eraseEvents(domain hashing.DomainID, phone hashing.Subject, newest record.Seq) (err error) {
+func (t *tx) eraseEvents(domain hashing.DomainID, names []hashing.Subject, newest record.Seq) (err error) {
 	it, err := t.s.db.NewIter(logBounds(domain))
 	if err != nil {
 		return err
@@ -80,12 +93,12 @@ func (t *tx) eraseEvents(domain hashing.DomainID, phone hashing.Subject, newest 
 	if t.s.unlinked < uint64(t.s.logFrom(t.now)) {
 		return nil
 	}
-	return t.searchEvents(it, domain, phone)
+	return t.searchEvents(it, domain, names)
 }
 
 // searchEvents deletes the events of a phone from the part of the log that a store of an earlier format wrote: there, the
 // walk ends where the number was released or forgotten. It looks at every event of that part.
-func (t *tx) searchEvents(it *pebble.Iterator, domain hashing.DomainID, phone hashing.Subject) error {
+func (t *tx) searchEvents(it *pebble.Iterator, domain hashing.DomainID, names []hashing.Subject) error {
 	var e record.Entry
 	for ok := it.First(); ok; ok = it.Next() {
 		_, id, err := splitLogKey(it.Key())
@@ -95,7 +108,7 @@ func (t *tx) searchEvents(it *pebble.Iterator, domain hashing.DomainID, phone ha
 		if err := decodeEntry(&e, id, it.Value()); err != nil {
 			return err
 		}
-		if e.Subjects[hashing.Phone] != phone {
+		if !slices.Contains(names, e.Subjects[hashing.Phone]) {
 			continue
 		}
 		if err := t.eraseEvent(domain, &e); err != nil {
@@ -119,6 +132,26 @@ func (t *tx) eraseEvent(domain hashing.DomainID, e *record.Entry) error {
 		return nil
 	}
 	return t.writeJournal()
+}
+
+// eraseForwards deletes what leads from the older names of a phone to the newest, which is the first.
+func (t *tx) eraseForwards(names []hashing.Subject) error {
+	for _, from := range names[1:] {
+		t.key = appendForwardKey(t.key[:0], from)
+		if err := t.writes().Delete(t.key, nil); err != nil {
+			return err
+		}
+		for _, to := range names {
+			if to.Key <= from.Key {
+				continue
+			}
+			t.key = appendBackKey(t.key[:0], to, from)
+			if err := t.writes().Delete(t.key, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // eraseListings deletes a subject's entries from the lists it is on.

@@ -134,6 +134,73 @@ func TestRewriteLeavesNoByteOfAnErasedPhone(t *testing.T) {
 	checkOthers(t, open(), phones-5)
 }
 
+// TestErasureForgetsOlderNames erases a phone that was moved to another key twice, by a token of the oldest.
+func TestErasureForgetsOlderNames(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	keys := []hashing.KeyCheck{{Key: 1, Value: [hashing.IDSize]byte{1}}, {Key: 2, Value: [hashing.IDSize]byte{2}}, {Key: 3, Value: [hashing.IDSize]byte{3}}}
+	o := Options{Keys: keys, Create: true}
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, other := []hashing.Subject{}, spread(99)
+	ids := []engine.EventID{}
+	ev := spread(5)
+	for key := hashing.KeyID(1); key <= 3; key++ {
+		for kind := range ev.Subjects {
+			if next := spread(5 + 10*int(key)).Subjects[kind]; next.Given() {
+				next.Key = key
+				if key > 1 && kind == int(hashing.Phone) {
+					from := []hashing.Version{{Subjects: onlyPhone(names[key-2])}}
+					if err := s.Migrate(t.Context(), &engine.Migration{Domain: 1, Now: ev.Now, To: hashing.Version{Subjects: onlyPhone(next)}, From: from}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ev.Subjects[kind] = next
+			}
+		}
+		names = append(names, ev.Subjects[hashing.Phone])
+		for _, ev := range []*engine.Event{ev, other} {
+			d := new(engine.Decision)
+			if err := s.Assess(t.Context(), ev, d, func(_ *engine.Observation, d *engine.Decision) { d.Claim = true }); err != nil {
+				t.Fatal(err)
+			}
+			if ev != other {
+				ids = append(ids, d.ID)
+			}
+		}
+	}
+	for i, name := range names {
+		if len(holders(t, dir, name.ID[3:11])) == 0 {
+			t.Errorf("name %d is nowhere before: the scan does not find what is there", i)
+		}
+	}
+	if err := s.Erase(t.Context(), &engine.Erasure{Domain: 1, Phones: names[:1], Now: ev.Now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Rewrite(t.Context(), dir, o); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names {
+		if in := holders(t, dir, name.ID[3:11]); len(in) > 0 {
+			t.Errorf("name %d is still in %v", i, in)
+		}
+		if in := holders(t, dir, ids[i][8:]); len(in) > 0 {
+			t.Errorf("event %d is still in %v", i, in)
+		}
+	}
+	if s, err = Open(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(s); err != nil {
+		t.Error(err)
+	}
+	checkOthers(t, s, 1)
+}
+
 // extremes returns the phones with the first and the last pseudonym.
 func extremes(phones int) (first, last int) {
 	for n := range phones {
@@ -187,7 +254,7 @@ func TestRewriteLeavesNoLonelyDeletion(t *testing.T) {
 		t.Fatal(err)
 	}
 	ev, d := spread(1), new(engine.Decision)
-	if err := s.Assess(t.Context(), ev, d, func(*engine.Observation, *engine.Decision) {}); err != nil {
+	if err := s.Assess(t.Context(), ev, d, func(_ *engine.Observation, d *engine.Decision) { d.Claim = true }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Erase(t.Context(), &engine.Erasure{Domain: 1, Phones: []hashing.Subject{ev.Subjects[hashing.Phone]}, Now: 1_800_000_000}); err != nil {

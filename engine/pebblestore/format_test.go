@@ -92,7 +92,7 @@ func checkUnlinked(t *testing.T, s *Store, phone hashing.Subject) {
 	}
 	defer tx.end()
 	tx.now = s.clock.now.Load()
-	if err := tx.eraseEvents(1, phone, 0); err != nil {
+	if err := tx.eraseEvents(1, []hashing.Subject{phone}, 0); err != nil {
 		t.Fatal(err)
 	}
 	if n := tx.writes().Count(); n < 6 {

@@ -21,6 +21,8 @@ const (
 	tablePolicyNote = 0x51
 	tableRollouts   = 0x52
 	tableRolledOut  = 0x53
+	tableForward    = 0x54
+	tableBack       = 0x55
 )
 
 var (

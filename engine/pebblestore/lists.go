@@ -113,12 +113,7 @@ func (s *Store) listID(domain hashing.DomainID, name string) (uint16, error) {
 // PutEntries implements engine.Store.
 func (s *Store) PutEntries(ctx context.Context, domain hashing.DomainID, entries []engine.ListEntry, once *engine.Once) error {
 	sorted := slices.Clone(entries)
-	slices.SortStableFunc(sorted, func(a, b engine.ListEntry) int { return compareSubjects(a.Subject, b.Subject) })
-	subjects := make([]hashing.Subject, len(sorted))
-	for i := range sorted {
-		subjects[i] = sorted[i].Subject
-	}
-	t, err := s.begin(ctx, subjects...)
+	t, err := s.beginEntries(ctx, sorted)
 	if err != nil {
 		return err
 	}
@@ -137,6 +132,35 @@ func (s *Store) PutEntries(ctx context.Context, domain hashing.DomainID, entries
 		sorted = sorted[n:]
 	}
 	return t.commit(domain, once)
+}
+
+// beginEntries starts a step on the subjects of list entries, which it names as they are by now, and sorts by.
+func (s *Store) beginEntries(ctx context.Context, entries []engine.ListEntry) (*tx, error) {
+	subjects := make([]hashing.Subject, len(entries))
+	for i := range entries {
+		subjects[i] = entries[i].Subject
+	}
+	for {
+		if _, err := s.follow(subjects, nil); err != nil {
+			return nil, err
+		}
+		t, err := s.begin(ctx, subjects...)
+		if err != nil {
+			return nil, err
+		}
+		moved, err := s.follow(subjects, nil)
+		if err == nil && !moved {
+			for i, subject := range subjects {
+				entries[i].Subject = subject
+			}
+			slices.SortStableFunc(entries, func(a, b engine.ListEntry) int { return compareSubjects(a.Subject, b.Subject) })
+			return t, nil
+		}
+		t.end()
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 func compareSubjects(a, b hashing.Subject) int {
@@ -186,7 +210,7 @@ func (t *tx) putListings(domain hashing.DomainID, entries []engine.ListEntry) er
 
 // RemoveEntry implements engine.Store.
 func (s *Store) RemoveEntry(ctx context.Context, domain hashing.DomainID, list string, subject hashing.Subject, now int64) (bool, error) {
-	t, _, err := s.beginPhone(ctx, subject)
+	t, _, err := s.beginPhone(ctx, &subject)
 	if err != nil {
 		return false, err
 	}

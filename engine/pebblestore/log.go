@@ -56,7 +56,7 @@ func (s *Store) Entry(ctx context.Context, domain hashing.DomainID, id engine.Ev
 		return nil, engine.ErrUnknownEvent
 	}
 	e := new(record.Entry)
-	return e, decodeEntry(e, id, b)
+	return e, errors.Join(decodeEntry(e, id, b), s.followEntry(e))
 }
 
 // Timeline implements engine.Store.
@@ -67,7 +67,7 @@ func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone has
 	}
 	defer t.end()
 	r := &t.records[hashing.Phone]
-	if err := t.load(phone, r); err != nil {
+	if err := errors.Join(t.followOne(&phone), t.load(phone, r)); err != nil {
 		return nil, err
 	}
 	t.unlock() // the log only grows at its end; an event that comes in meanwhile is newer than this walk
@@ -90,6 +90,7 @@ func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone has
 		if e.Generation != r.Generation() || record.TimeOf(e.Time) < first {
 			break // of who had the number before, or from before it was forgotten
 		}
+		err = errors.Join(err, s.followEntry(e))
 		events = append(events, e)
 		seq = e.Prev
 	}
@@ -129,10 +130,10 @@ func (s *Store) Scan(ctx context.Context, domain hashing.DomainID, from engine.E
 	if oldest := s.logFrom(s.clock.now.Load()); from.Seq() < oldest {
 		start = appendLogKey(nil, domain, record.NewEventID(oldest, 0))
 	}
-	return errors.Join(scan(ctx, it, start, fn), it.Error(), it.Close())
+	return errors.Join(s.scan(ctx, it, start, fn), it.Error(), it.Close())
 }
 
-func scan(ctx context.Context, it *pebble.Iterator, from []byte, fn func(*record.Entry) error) error {
+func (s *Store) scan(ctx context.Context, it *pebble.Iterator, from []byte, fn func(*record.Entry) error) error {
 	var e record.Entry
 	for ok := it.SeekGE(from); ok; ok = it.Next() {
 		if err := ctx.Err(); err != nil {
@@ -142,7 +143,7 @@ func scan(ctx context.Context, it *pebble.Iterator, from []byte, fn func(*record
 		if err != nil {
 			return err
 		}
-		if err := decodeEntry(&e, id, it.Value()); err != nil {
+		if err := errors.Join(decodeEntry(&e, id, it.Value()), s.followEntry(&e)); err != nil {
 			return err
 		}
 		if err := fn(&e); err != nil {

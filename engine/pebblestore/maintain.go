@@ -83,6 +83,7 @@ var statTables = []struct {
 }{
 	{tableSubject, "subjects"}, {tableLog, "events"}, {tableJournal, "journal"}, {tableOnce, "idempotency_keys"},
 	{tableEntries, "list_entries"}, {tablePolicy, "policies"}, {tablePolicyNote, "policy_notes"}, {tableRollouts, "policy_changes"}, {tableRolledOut, "policies_in_force"},
+	{tableForward, "moved_subjects"}, {tableBack, "older_names"},
 }
 
 // Stats counts what the store holds. It reads all keys, which takes about a second for a few million.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
-	"github.com/ringfence/ringfence/hashing"
 )
 
 // format is the version of the layout that this package writes. In format 1, records were
@@ -36,7 +35,7 @@ func (s *Store) openMeta() error {
 	if err := s.openRetention(); err != nil {
 		return err
 	}
-	return s.loadLists()
+	return errors.Join(s.loadLists(), s.loadForwards())
 }
 
 // openRetention completes Options.Retention, from what the store was last opened with if it is
@@ -65,6 +64,9 @@ func (s *Store) openRetention() error {
 	return s.db.Set(keyRetention, b, s.writeOptions())
 }
 
+// Retention returns how long what is kept: Options.Retention, completed.
+func (s *Store) Retention() engine.Retention { return s.opts.Retention }
+
 func (s *Store) checkMeta(stored []byte) error {
 	if len(stored) != 4 {
 		return fmt.Errorf("%w: format version", engine.ErrCorrupt)
@@ -78,7 +80,7 @@ func (s *Store) checkMeta(stored []byte) error {
 	case version < format && !s.opts.Upgrade:
 		return engine.ErrOlderFormat
 	}
-	if err := s.checkKeys(); err != nil || version == format {
+	if err := s.checkKeys(s.opts.Keys); err != nil || version == format {
 		return err
 	}
 	return s.upgrade(version)
@@ -160,6 +162,9 @@ func (s *Store) initMeta() error {
 		return err
 	}
 	for _, k := range s.opts.Keys {
+		if k.Destroyed {
+			continue
+		}
 		if err := b.Set(appendCheckKey(nil, k.Key), k.Value[:], nil); err != nil {
 			return err
 		}
@@ -172,32 +177,6 @@ func (s *Store) writeOptions() *pebble.WriteOptions {
 		return pebble.NoSync
 	}
 	return pebble.Sync
-}
-
-// checkKeys holds the keyring against the one the store was made with. A key
-// that the store has not met yet is added, provided that it knows another one.
-func (s *Store) checkKeys() error {
-	var unknown []hashing.KeyCheck
-	for _, k := range s.opts.Keys {
-		stored, err := s.get(appendCheckKey(nil, k.Key))
-		switch {
-		case err != nil:
-			return err
-		case stored == nil:
-			unknown = append(unknown, k)
-		case !bytes.Equal(stored, k.Value[:]):
-			return engine.ErrWrongKeyring
-		}
-	}
-	if len(unknown) == len(s.opts.Keys) {
-		return engine.ErrWrongKeyring
-	}
-	for _, k := range unknown {
-		if err := s.db.Set(appendCheckKey(nil, k.Key), k.Value[:], s.writeOptions()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // newestSeq returns the number of the newest change that the log or the journal holds, 0 for none.

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
@@ -16,11 +17,17 @@ func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
 	if err != nil {
 		return err
 	}
-	t, err := s.begin(ctx, before.Subjects[:]...)
+	// The entry keeps the subjects of its time; those who are counted are where they are by now.
+	owners := hashing.Version{Subjects: before.Subjects, Link: before.Link}
+	t, err := s.begin(ctx, owners.Subjects[:]...)
 	if err != nil {
 		return err
 	}
 	defer t.end()
+	if err := t.follow(&owners.Subjects, &owners.Link); err != nil {
+		return err
+	}
+	s.withoutDestroyed(&owners.Subjects)
 	if t.now = s.clock.advance(o.Now); o.Event.Seq() < s.logFrom(t.now) {
 		return engine.ErrUnknownEvent
 	}
@@ -28,22 +35,25 @@ func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
 	if err := t.readEntry(o.Domain, o.Event); err != nil {
 		return err
 	}
-	if err := t.loadAll(&t.entry.Subjects); err != nil {
+	if err := t.loadAll(&owners.Subjects); err != nil {
 		return err
 	}
-	idle, err := t.forgetIdle(&t.entry.Subjects)
+	idle, err := t.forgetIdle(&owners.Subjects)
 	if err != nil {
 		return err
 	}
 	t.put(&idle)
-	if err := t.applyOutcome(o); err != nil {
+	if err := t.relink(&owners, o.Now); err != nil {
+		return err
+	}
+	if err := t.applyOutcome(o, &owners); err != nil {
 		return err
 	}
 	return t.commit(o.Domain, o.Once)
 }
 
 // applyOutcome edits the entry and the records, and fills in the results.
-func (t *tx) applyOutcome(o *engine.Outcome) error {
+func (t *tx) applyOutcome(o *engine.Outcome, owners *hashing.Version) error {
 	e, phone := &t.entry, t.seen.Records[hashing.Phone]
 	o.Stale = phone != nil && phone.Generation() != e.Generation
 	replaced := e.Outcome(o.Kind).Kind
@@ -51,22 +61,22 @@ func (t *tx) applyOutcome(o *engine.Outcome) error {
 	if o.Changed {
 		e.SetOutcome(record.Outcome{Kind: o.Kind, Time: o.Time, Source: o.Source})
 	}
-	claimed := t.mayClaim(o) && phone.Link(e.Link, record.TimeOf(o.Time), o.MaxLinks)
+	claimed := t.mayClaim(o, owners) && phone.Link(owners.Link, record.TimeOf(o.Time), o.MaxLinks)
 	e.Claimed = e.Claimed || claimed
 	if !o.Stale && (o.Changed || claimed) {
 		t.effect = record.Effect{
-			Op: record.OpOutcome, Time: o.Time, Now: o.Now, Subjects: e.Subjects,
-			Event: o.Kind, Replaced: replaced, Linked: claimed, Link: e.Link,
+			Op: record.OpOutcome, Time: o.Time, Now: o.Now, Subjects: owners.Subjects,
+			Event: o.Kind, Replaced: replaced, Linked: claimed, Link: owners.Link,
 		}
 		if !o.Changed { // the others have counted it
-			t.effect.Subjects = onlyPhone(e.Subjects[hashing.Phone])
+			t.effect.Subjects = onlyPhone(owners.Subjects[hashing.Phone])
 		}
 		if _, err := t.putEffect(); err != nil {
 			return err
 		}
 	}
 	if phone != nil {
-		o.Links = linksOf(phone, e.Link)
+		o.Links = linksOf(phone, owners.Link)
 	}
 	if !o.Changed && !claimed {
 		return nil
@@ -77,10 +87,9 @@ func (t *tx) applyOutcome(o *engine.Outcome) error {
 // mayClaim reports whether an outcome may link the account of its event, which turned out to be
 // verified. An event claims once: an account that was unlinked since stays so, however often
 // the outcome is reported.
-func (t *tx) mayClaim(o *engine.Outcome) bool {
-	e := &t.entry
-	return o.Kind == scoring.Verified && !o.Stale && !e.Claimed &&
-		e.Subjects[hashing.Phone].Given() && e.Subjects[hashing.Account].Given()
+func (t *tx) mayClaim(o *engine.Outcome, owners *hashing.Version) bool {
+	return o.Kind == scoring.Verified && !o.Stale && !t.entry.Claimed &&
+		owners.Subjects[hashing.Phone].Given() && owners.Subjects[hashing.Account].Given()
 }
 
 func onlyPhone(phone hashing.Subject) (s hashing.Subjects) {
@@ -90,7 +99,7 @@ func onlyPhone(phone hashing.Subject) (s hashing.Subjects) {
 
 // Unlink implements engine.Store.
 func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
-	t, phone, err := s.beginPhone(ctx, u.Phone)
+	t, phone, err := s.beginPhone(ctx, &u.Phone)
 	if err != nil {
 		return err
 	}
@@ -106,7 +115,7 @@ func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
 
 // Release implements engine.Store.
 func (s *Store) Release(ctx context.Context, r *engine.Release) error {
-	t, phone, err := s.beginPhone(ctx, r.Phone)
+	t, phone, err := s.beginPhone(ctx, &r.Phone)
 	if err != nil {
 		return err
 	}
@@ -121,14 +130,14 @@ func (s *Store) Release(ctx context.Context, r *engine.Release) error {
 }
 
 // beginPhone starts a step on one phone, or another subject, and loads its record into the place
-// of its kind.
-func (s *Store) beginPhone(ctx context.Context, phone hashing.Subject) (*tx, *record.Record, error) {
-	t, err := s.begin(ctx, phone)
+// of its kind. phone becomes the subject that it is by now.
+func (s *Store) beginPhone(ctx context.Context, phone *hashing.Subject) (*tx, *record.Record, error) {
+	t, err := s.begin(ctx, *phone)
 	if err != nil {
 		return nil, nil, err
 	}
 	r := &t.records[phone.Kind]
-	if err := t.load(phone, r); err != nil {
+	if err := errors.Join(t.followOne(phone), t.load(*phone, r)); err != nil {
 		t.end()
 		return nil, nil, err
 	}

@@ -138,7 +138,8 @@ type Store struct {
 
 	calls calls
 
-	lists listNames
+	lists    listNames
+	forwards forwards
 
 	policies sync.Mutex // held while a policy is adopted
 }

@@ -71,11 +71,15 @@ func (s *Store) beginLook(ctx context.Context, subjects ...hashing.Subject) (*tx
 
 func (s *Store) lockAll(subjects []hashing.Subject) *tx {
 	t := s.txs.Get().(*tx) //nolint:forcetypeassert // the pool holds nothing else
+	t.lock(subjects)
+	return t
+}
+
+func (t *tx) lock(subjects []hashing.Subject) {
 	t.locked = shardsOf(t.locked, subjects...)
 	for _, i := range t.locked {
-		s.shards[i].mu.Lock()
+		t.s.shards[i].mu.Lock()
 	}
-	return t
 }
 
 // unlock lets others at the subjects. Calling it again does nothing.

@@ -71,6 +71,7 @@ func (s *Store) Verify(ctx context.Context) (*Verified, error) {
 		{tablePolicyNote, "notes on policies", v.policyNote},
 		{tableRollouts, "changes of what is in force", v.rollout},
 		{tableRolledOut, "what is in force", v.rolledOut},
+		{tableForward, "forwards", v.forward},
 	} {
 		if err := v.table(table.id, table.name, table.check); err != nil {
 			return nil, err
@@ -238,7 +239,7 @@ func (v *verification) event(key, value []byte) (cause string, err error) {
 		return "it names a later event as the one before it", nil
 	}
 	phone := e.Subjects[hashing.Phone]
-	if !phone.Given() {
+	if !phone.Given() || v.s.isDestroyed(phone.Key) {
 		return "", nil
 	}
 	t, err := v.s.beginLook(v.ctx, phone)
@@ -247,7 +248,7 @@ func (v *verification) event(key, value []byte) (cause string, err error) {
 	}
 	defer t.end()
 	r := &t.records[hashing.Phone]
-	if err := t.load(phone, r); err != nil {
+	if err := errors.Join(t.followOne(&phone), t.load(phone, r)); err != nil {
 		return "", err
 	}
 	expired := e.Time+int64(v.s.opts.Retention.Subjects.Seconds()) <= v.s.clock.now.Load()
@@ -313,6 +314,31 @@ func (v *verification) entry(key, value []byte) (cause string, err error) {
 	r.Memberships(func(l uint16, _ int64) { on = on || l == list })
 	if !on {
 		return "the record of its subject does not know of it", nil
+	}
+	return "", nil
+}
+
+// forward checks that a subject that was moved has gone somewhere, and left no record behind.
+func (v *verification) forward(key, value []byte) (cause string, err error) {
+	from, ok := hashing.SubjectFromBytes(key[1:])
+	to, _, err := parseForward(value)
+	switch {
+	case !ok || err != nil || to.Kind != from.Kind:
+		return "it names no two subjects of a kind", nil
+	case to.Key <= from.Key:
+		return "it leads to an older key", nil
+	}
+	t, err := v.s.beginLook(v.ctx, from)
+	if err != nil {
+		return "", err
+	}
+	defer t.end()
+	r := &t.records[from.Kind]
+	if err := t.load(from, r); err != nil {
+		return "", err
+	}
+	if len(r.Bytes()) > 0 {
+		return "what was moved has a record", nil
 	}
 	return "", nil
 }

@@ -60,6 +60,28 @@ func tellsApart(ev scoring.Event) bool {
 	return ev == scoring.Signup || ev == scoring.Verification || ev == scoring.NumberChange
 }
 
+// kindOf is the kind of subject that a member is, zero for one that is none.
+var kindOf = [scoring.Members]hashing.Kind{
+	scoring.Accounts: hashing.Account, scoring.Devices: hashing.Device, scoring.Networks: hashing.Network, scoring.Phones: hashing.Phone,
+}
+
+// Retag makes members that the record of a subject, whose kind is owner, knows by their tags under an older key known by those
+// under a newer one. It reports whether there were any.
+func (r *Record) Retag(owner hashing.Kind, from, to *hashing.Subjects) (changed bool) {
+	for _, who := range pairs[owner] {
+		old, now := from[kindOf[who]], to[kindOf[who]]
+		if section := sectionMembers + byte(who); kindOf[who] != 0 && old.Given() && now.Given() && r.body(section) != nil {
+			known := false
+			r.edit(section, func(b []byte) []byte {
+				b, known = window.ReplaceMember(b, old.Tag(), now.Tag())
+				return b
+			})
+			changed = changed || known
+		}
+	}
+	return changed
+}
+
 func memberOf(s hashing.Subject) member { return member{s.Tag(), s.Given()} }
 
 // countryTag spreads a country's letters over 32 bits, as distinct counts need

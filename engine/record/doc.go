@@ -73,6 +73,7 @@
 //	...   OpUnlink: link tag (8)
 //	...   OpList: list id (2), sv unix seconds of expiry or 0
 //	...   OpUnlist: list id (2)
+//	...   OpMigrate: uv length of the record, record
 //	...   OpSweep, OpLapse: nothing
 //	...   OpErase without a phone: scoring.Event (1), flags (1: 1 verified, 2 a country was given), the phone's
 //	      member tag (4), country, if one was given (2)

@@ -18,7 +18,7 @@ const (
 	OpRelease               // a phone begins a new generation
 	OpList                  // a subject is put on a list
 	OpUnlist                // a subject is taken off a list
-	_                       // 6 is kept free for the move to another key
+	OpMigrate               // a record is replaced, on its way from one key to another
 	OpErase                 // a phone is forgotten; or, without a phone, what an erased event left with others
 	OpSweep                 // idle subjects are forgotten: see Forget
 	OpLapse                 // idle subjects begin anew, as something happens to them: see Lapse
@@ -42,7 +42,12 @@ type Effect struct {
 
 	List    uint16 // of OpList and OpUnlist
 	Expires int64  // of OpList: unix seconds, 0 for never
+
+	Record string // of OpMigrate: the bytes of the record from now on, none for no record
 }
+
+// maxRecord bounds what Decode accepts as a record: MaxLinks links take the most of one.
+const maxRecord = 4 << 20
 
 // Remains is what an event of an erased phone left in the records of its other subjects. It takes the
 // place of the event's log entry for as long as records may have to be made again, and has the Seq of the event.
@@ -89,6 +94,8 @@ func (f *Effect) Apply(owner hashing.Kind, r *Record) (changed bool) {
 		changed = r.SetList(f.List, f.Expires)
 	case OpUnlist:
 		changed = r.DropList(f.List)
+	case OpMigrate:
+		return r.Load([]byte(f.Record)) == nil // it names its newest change itself
 	case OpSweep:
 		r.Forget()
 	case OpLapse:
@@ -175,6 +182,8 @@ func (f *Effect) Append(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, f.Expires)
 	case OpUnlist:
 		dst = binary.BigEndian.AppendUint16(dst, f.List)
+	case OpMigrate:
+		dst = append(binary.AppendUvarint(dst, uint64(len(f.Record))), f.Record...)
 	case OpErase:
 		if !f.Subjects[hashing.Phone].Given() {
 			dst = f.Remains.append(dst)
@@ -236,6 +245,9 @@ func (f *Effect) Decode(seq Seq, b []byte) error {
 		f.List, f.Expires = d.uint16(), d.varint()
 	case OpUnlist:
 		f.List = d.uint16()
+	case OpMigrate:
+		f.Record = string(d.bytes(d.count(maxRecord)))
+		d.bad = d.bad || new(Record).Load([]byte(f.Record)) != nil
 	case OpErase:
 		if !f.Subjects[hashing.Phone].Given() {
 			f.Remains = d.remains()

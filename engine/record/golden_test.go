@@ -174,9 +174,11 @@ func TestGoldenEffects(t *testing.T) {
 			Op: OpErase, Time: 1_800_000_000, Now: 1_800_000_007, Subjects: withoutPhone(),
 			Remains: Remains{Event: scoring.Verification, Verified: true, Tag: 0x01020304, Country: "GB"},
 		},
-		"effect_unlist": {Op: OpUnlist, Subjects: subjects(), List: 300},
-		"effect_lapse":  {Op: OpLapse, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
-		"effect_sweep":  {Op: OpSweep, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
+		"effect_unlist":  {Op: OpUnlist, Subjects: subjects(), List: 300},
+		"effect_lapse":   {Op: OpLapse, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
+		"effect_sweep":   {Op: OpSweep, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
+		"effect_migrate": {Op: OpMigrate, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects(), Record: string(busy().Bytes())},
+		"effect_gone":    {Op: OpMigrate, Time: 1_800_000_000, Now: 1_800_000_000, Subjects: subjects()},
 	} {
 		b := golden(t, name, e.Append(nil))
 		var read Effect

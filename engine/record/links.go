@@ -71,6 +71,18 @@ func (r *Record) Unlink(tag hashing.LinkTag) bool {
 	return true
 }
 
+// Relink makes an account that is linked under a tag of an older key linked under one of a newer key, since the same
+// time. It reports whether it was.
+func (r *Record) Relink(from, to hashing.LinkTag) bool {
+	since := r.LinkedSince(from)
+	if since == 0 {
+		return false
+	}
+	r.Unlink(from)
+	r.Link(to, TimeOf(since), MaxLinks)
+	return true
+}
+
 // findLink returns where in the links' body an account's entry begins, -1 when
 // it has none.
 func findLink(b []byte, tag hashing.LinkTag) int {

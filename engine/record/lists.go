@@ -59,6 +59,16 @@ func (r *Record) Lists(now Time, fn func(id uint16)) {
 	}
 }
 
+// takeLists puts the subject on the lists that another record is on, unless it is on them already.
+func (r *Record) takeLists(o *Record) {
+	b := o.body(sectionLists)
+	for at := 1; at < len(b); at += listSize {
+		if id := binary.BigEndian.Uint16(b[at:]); findList(r.body(sectionLists), id) < 0 {
+			r.SetList(id, unix(binary.BigEndian.Uint32(b[at+2:])))
+		}
+	}
+}
+
 // findList returns where in the lists' body a list's entry begins, -1 when it
 // has none.
 func findList(b []byte, id uint16) int {

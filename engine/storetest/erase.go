@@ -144,7 +144,15 @@ func eraseLate(w *world) {
 
 func (m *machine) erase(rt *rapid.T) {
 	p := phone(rapid.IntRange(0, few-1).Draw(rt, "phone"))
-	m.check(rt, m.w.store.Erase(m.w.ctx(), &engine.Erasure{Domain: domain, Phones: []hashing.Subject{p}, Now: m.model.now}))
+	var all []hashing.Subject // by the number: under every key
+	for key := m.key; key >= 0; key-- {
+		all = append(all, under(p, key))
+	}
+	if key := rapid.IntRange(0, 6).Draw(rt, "token"); m.lived[p][key] && (m.model.subjects[p] == nil || !m.model.idle(p)) {
+		all = []hashing.Subject{under(p, key)} // by a token of earlier days
+	}
+	m.check(rt, m.w.store.Erase(m.w.ctx(), &engine.Erasure{Domain: domain, Phones: all, Now: m.model.now}))
+	delete(m.lived, p)
 	m.model.erase(p)
 	m.compareLog(rt)
 }
@@ -170,7 +178,7 @@ func (m *machine) compareLog(rt *rapid.T) {
 // compareAll holds every subject against the model.
 func (m *machine) compareAll(rt *rapid.T) {
 	for n := range few {
-		ev := &engine.Event{Domain: domain}
+		ev := &engine.Event{Domain: domain, Link: linkTag(n)}
 		for kind := hashing.Phone; kind < hashing.Kinds; kind++ {
 			ev.Subjects[kind] = subject(kind, n)
 		}

@@ -51,6 +51,10 @@ type machine struct {
 	open  Opened
 	model *model
 	limit int
+
+	// The key of the subjects that operations name; the model knows those of key 0. See rotate.go.
+	key   int
+	lived map[hashing.Subject]map[int]bool // keys under which tokens of a phone were given out
 }
 
 func equalsModel(t *testing.T, open Open) {
@@ -58,7 +62,7 @@ func equalsModel(t *testing.T, open Open) {
 	defer func() { t.Logf("%d operations", operations) }()
 	rapid.Check(t, func(rt *rapid.T) {
 		o := open(t)
-		m := &machine{w: &world{t: t, store: o.Store, open: o}, open: o, model: newModel(), limit: 3}
+		m := &machine{w: &world{t: t, store: o.Store, open: o}, open: o, model: newModel(), limit: 3, lived: map[hashing.Subject]map[int]bool{}}
 		m.model.now = start
 		defer func() {
 			_ = m.w.store.Close()
@@ -70,7 +74,7 @@ func equalsModel(t *testing.T, open Open) {
 			"assess": m.assess, "assess more": m.assess, "outcome": m.outcome, "unlink": m.unlink,
 			"release": m.release, "erase": m.erase, "list": m.list, "unlist": m.unlist, "limit": m.changeLimit,
 			"adopt": m.adopt, "add policy": m.addPolicy, "roll out": m.rollOut, "roll back": m.rollBack,
-			"": m.compareTimeline,
+			"rotate": m.rotate, "": m.compareTimeline,
 		}
 		if o.Clock != nil {
 			actions["sweep"], actions["idle"], actions["recall"] = m.sweep, m.idle, m.recall
@@ -121,7 +125,7 @@ func (m *machine) mark(rt *rapid.T) {
 	ev := &engine.Event{Domain: domain, Kind: scoring.SignIn, Time: m.model.now, Now: m.model.now}
 	ev.Subjects[hashing.Network] = subject(hashing.Network, few)
 	d := new(engine.Decision)
-	m.check(rt, m.w.store.Assess(m.w.ctx(), ev, d, func(*engine.Observation, *engine.Decision) {}))
+	m.check(rt, m.w.store.Assess(m.w.ctx(), m.present(rt, ev), d, func(*engine.Observation, *engine.Decision) {}))
 	m.model.assess(d.ID, *ev, false, 0)
 }
 
@@ -165,9 +169,11 @@ func (m *machine) assess(rt *rapid.T) {
 		m.model.once[key] = m.model.now + engine.OnceFor
 		ev.Once = &engine.Once{Key: hashing.Digest{key}, Expires: m.model.once[key], Render: func() []byte { return nil }}
 	}
-	m.check(rt, m.w.store.Assess(m.w.ctx(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
+	now := m.present(rt, ev)
+	m.check(rt, m.w.store.Assess(m.w.ctx(), now, d, func(_ *engine.Observation, d *engine.Decision) {
 		d.Verdict, d.Claim, d.MaxLinks = scoring.Allow, ev.Claims() && !blocked, m.limit
 	}))
+	m.gaveOut(ev, now)
 	m.model.assess(d.ID, *ev, blocked, m.limit)
 	m.compare(rt, ev)
 	if p := ev.Subjects[hashing.Phone]; p.Given() && m.limit > 0 {
@@ -178,7 +184,7 @@ func (m *machine) assess(rt *rapid.T) {
 
 // compare holds everything known of an event's subjects against the model.
 func (m *machine) compare(rt *rapid.T, ev *engine.Event) {
-	looking := *ev
+	looking := *m.present(rt, ev)
 	looking.Kind, looking.Time, looking.Now = 0, m.model.now, m.model.now
 	o, err := m.w.store.Observe(m.w.ctx(), &looking)
 	m.check(rt, err)
@@ -251,7 +257,8 @@ func (m *machine) outcome(rt *rapid.T) {
 
 func (m *machine) unlink(rt *rapid.T) {
 	p, a := rapid.IntRange(0, few-1).Draw(rt, "phone"), rapid.IntRange(0, few-1).Draw(rt, "account")
-	u := &engine.Unlink{Domain: domain, Phone: phone(p), Link: linkTag(a), Now: m.model.now}
+	at := m.at(rt, hashing.Subjects{hashing.Phone: phone(p), hashing.Account: account(a)}, linkTag(a))
+	u := &engine.Unlink{Domain: domain, Phone: at.Subjects[hashing.Phone], Link: at.Link, Now: m.model.now}
 	m.check(rt, m.w.store.Unlink(m.w.ctx(), u))
 	m.same(rt, "unlinked", u.Unlinked, m.model.unlink(phone(p), linkTag(a)))
 	m.same(rt, "links", u.Links.Count, len(m.model.subject(phone(p)).links))
@@ -259,7 +266,8 @@ func (m *machine) unlink(rt *rapid.T) {
 
 func (m *machine) release(rt *rapid.T) {
 	p := phone(rapid.IntRange(0, few-1).Draw(rt, "phone"))
-	r := &engine.Release{Domain: domain, Phone: p, Now: m.model.now}
+	at := m.at(rt, hashing.Subjects{hashing.Phone: p}, hashing.LinkTag{})
+	r := &engine.Release{Domain: domain, Phone: at.Subjects[hashing.Phone], Now: m.model.now}
 	m.check(rt, m.w.store.Release(m.w.ctx(), r))
 	m.same(rt, "generation", r.Generation, m.model.release(p))
 }
@@ -273,13 +281,13 @@ func (m *machine) listed(rt *rapid.T) (string, hashing.Subject) {
 func (m *machine) list(rt *rapid.T) {
 	name, s := m.listed(rt)
 	until := rapid.SampledFrom([]int64{0, m.model.now, m.model.now + 1, m.model.now + 3600}).Draw(rt, "until")
-	m.check(rt, m.w.store.PutEntries(m.w.ctx(), domain, []engine.ListEntry{{List: name, Subject: s, Added: m.model.now, Expires: until}}, nil))
+	m.check(rt, m.w.store.PutEntries(m.w.ctx(), domain, []engine.ListEntry{{List: name, Subject: m.one(rt, s), Added: m.model.now, Expires: until}}, nil))
 	m.model.putEntry(name, s, until)
 }
 
 func (m *machine) unlist(rt *rapid.T) {
 	name, s := m.listed(rt)
-	removed, err := m.w.store.RemoveEntry(m.w.ctx(), domain, name, s, m.model.now)
+	removed, err := m.w.store.RemoveEntry(m.w.ctx(), domain, name, m.one(rt, s), m.model.now)
 	m.check(rt, err)
 	m.same(rt, "removed", removed, m.model.removeEntry(name, s))
 }
@@ -314,7 +322,7 @@ func (m *machine) crash(rt *rapid.T) {
 // compareTimeline holds the walk of one phone's events against the model.
 func (m *machine) compareTimeline(rt *rapid.T) {
 	p := phone(len(m.model.events) % few)
-	events, err := m.w.store.Timeline(m.w.ctx(), domain, p, 1000)
+	events, err := m.w.store.Timeline(m.w.ctx(), domain, m.one(rt, p), 1000)
 	m.check(rt, err)
 	want := m.model.timeline(p)
 	m.same(rt, "events in the timeline", len(events), len(want))

@@ -72,6 +72,27 @@ func touchAt(b []byte, i, start, n int, tag uint32, t Time) bool {
 	return true
 }
 
+// ReplaceMember gives a member that is known by one tag another one, with the time it was last seen at. It reports
+// whether it was known; when it is known by both, they become one. What was evicted stays what it was, so that counts beyond
+// 64 stay estimates as good as before: which levels a member is kept at is drawn anew.
+func ReplaceMember(b []byte, from, to uint32) (after []byte, known bool) {
+	seen := Time(0)
+	for i := 0; i < levels(b) && bits.LeadingZeros32(from) >= i; i++ {
+		start, n := members.start(b, i), entries(b, i)
+		at := findMember(b[start:start+n*members.entry], from)
+		if at < 0 {
+			continue
+		}
+		seen, known = max(seen, members.timeAt(b, start+at)), true
+		b = remove(b, start+at, members.entry)
+		setEntries(b, i, n-1)
+	}
+	if !known {
+		return b, false
+	}
+	return AddMember(b, to, seen), true
+}
+
 // addAt notes a member at one level, and begins the next level when this one
 // is about to evict for the first time.
 func addAt(b []byte, i int, tag uint32, t Time) []byte {

@@ -172,6 +172,31 @@ func TestReplayDecidesAsLive(t *testing.T) {
 	}
 }
 
+// TestReplayDecidesAsLiveAcrossRotations is the same with keys that change in between: the log names everybody as they are by now.
+func TestReplayDecidesAsLiveAcrossRotations(t *testing.T) {
+	for seed := uint64(1); seed <= 6; seed++ {
+		r := rand.New(rand.NewPCG(seed, 11))
+		p := randomPolicy(t, r)
+		w := newWorld(t, p, "")
+		for i, name := range []string{"bad", "deny", "allow", "other"} {
+			w.list(name, i)
+		}
+		for key := byte(2); key <= 4; key++ {
+			w.live(r, 150)
+			w.rotate(key)
+		}
+		w.live(r, 150) // enough for each of the few to be seen again
+		cfg := w.config(p)
+		cfg.Each = w.same(p)
+		if got := replayed(t, cfg); got.Events < 600 || len(got.Moves) == 0 || got.Stricter.Events+got.Milder.Events != 0 {
+			t.Fatalf("seed %d: %+v", seed, got)
+		}
+		if got := rescored(t, cfg); got.Stricter.Events+got.Milder.Events != 0 {
+			t.Fatalf("seed %d: rescored %+v", seed, got)
+		}
+	}
+}
+
 // TestReplayTriesNewSignals holds that replay counts what was never recorded, and rescore says
 // that it cannot.
 func TestReplayTriesNewSignals(t *testing.T) {

@@ -28,6 +28,8 @@ type world struct {
 	at     int64
 	ids    []engine.EventID
 	said   map[engine.EventID][]string // the codes and points of each event's reasons, as they were answered
+
+	proved, labelled map[engine.EventID]bool // events that had an outcome: a second one would leave no trace of the first in the log
 }
 
 var begin = time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC).Unix()
@@ -42,7 +44,7 @@ func newWorld(t testing.TB, policy *scoring.Policy, dir string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ring: ring, hasher: h, dir: dir, at: begin, said: map[engine.EventID][]string{}}
+	w := &world{t: t, ring: ring, hasher: h, dir: dir, at: begin, said: map[engine.EventID][]string{}, proved: map[engine.EventID]bool{}, labelled: map[engine.EventID]bool{}}
 	w.open(policy)
 	t.Cleanup(func() { w.check(w.store.Close()) })
 	return w
@@ -104,6 +106,17 @@ func (w *world) config(p *scoring.Policy) Config {
 	return Config{Log: w.log, Source: w.source, Policy: p, AsOf: w.at + 1, Examples: 5}
 }
 
+// rotate goes on with a new key.
+func (w *world) rotate(seed byte) {
+	w.t.Helper()
+	var err error
+	w.ring, err = w.ring.Rotate(rand.NewChaCha8([32]byte{seed}), time.Unix(w.at, 0))
+	w.check(err)
+	w.check(w.store.Rekey(w.t.Context(), w.ring.KeyChecks()))
+	w.hasher, err = w.ring.Domain(hashing.DefaultDomain)
+	w.check(err)
+}
+
 // event makes an event up out of few numbers, accounts, devices and addresses.
 func (w *world) event(r *rand.Rand) *engine.Event {
 	kind := scoring.Event(1 + r.IntN(6))
@@ -129,6 +142,7 @@ func (w *world) event(r *rand.Rand) *engine.Event {
 		ev.Country = []string{"", "US", "DE"}[r.IntN(3)]
 	}
 	ev.Subjects, ev.Link = w.hasher.Subjects(number, account, device, ip)
+	ev.Older = w.hasher.Older(number, account, device, ip)
 	return ev
 }
 
@@ -145,16 +159,15 @@ func (w *world) assess(ev *engine.Event) {
 // live makes up n events and a few more, outcomes and releases among them, each proof and each label once.
 func (w *world) live(r *rand.Rand, n int) {
 	w.t.Helper()
-	proved, labelled := map[engine.EventID]bool{}, map[engine.EventID]bool{}
 	for range n {
 		w.at += int64(r.IntN(900))
 		w.assess(w.event(r))
 		for range r.IntN(2) {
 			id := w.ids[r.IntN(len(w.ids))]
 			kind := []scoring.Event{scoring.Verified, scoring.Unverified, scoring.Abuse, scoring.Legitimate}[r.IntN(4)]
-			done := proved
+			done := w.proved
 			if kind == scoring.Abuse || kind == scoring.Legitimate {
-				done = labelled
+				done = w.labelled
 			}
 			if e, err := w.store.Entry(w.t.Context(), w.hasher.Domain(), id); err != nil || done[id] || e.Verified && kind == scoring.Verified {
 				continue
@@ -167,10 +180,15 @@ func (w *world) live(r *rand.Rand, n int) {
 			n, err := hashing.Parse(fmt.Sprintf("+1202555010%d", r.IntN(7)), "")
 			w.check(err)
 			w.at++
+			subjects, _ := w.hasher.Subjects(n, "", "", netip.Addr{})
+			w.check(w.engine.Migrate(w.t.Context(), hashing.Version{Subjects: subjects}, w.hasher.Older(n, "", "", netip.Addr{})))
 			w.check(w.engine.Release(w.t.Context(), &engine.Release{Phone: w.hasher.Phone(n)}))
 			ev := w.event(r) // the log shows a release with the next event of the phone
 			ev.Number = engine.Number{Given: true, Valid: true, Region: "US", Type: "mobile"}
 			ev.Subjects[hashing.Phone], ev.Subjects[hashing.Range] = w.hasher.Phone(n), w.hasher.Range(n)
+			for i, older := range w.hasher.Before() {
+				ev.Older[i].Subjects[hashing.Phone], ev.Older[i].Subjects[hashing.Range] = older.Phone(n), older.Range(n)
+			}
 			w.assess(ev)
 		}
 	}

@@ -62,7 +62,7 @@ func Import(ctx context.Context, cfg ImportConfig, in Input) (*ImportReport, err
 	if err != nil {
 		return nil, err
 	}
-	i := &importer{cfg: cfg, engine: e, report: &ImportReport{Refused: map[string]int{}}}
+	i := &importer{cfg: cfg, engine: e, older: cfg.Hasher.Before(), report: &ImportReport{Refused: map[string]int{}}}
 	sorted := newSpool(byTime, cmp.Or(cfg.room, defaultRoom))
 	defer func() { _ = sorted.close() }() // nothing in it is wanted any more
 	err = in.rows(func(line int, r *row, bad error) error {
@@ -96,6 +96,7 @@ const importTogether = 512
 type importer struct {
 	cfg    ImportConfig
 	engine *engine.Engine
+	older  []*hashing.Hasher // under which an earlier import may have marked what it brought
 	batch  []*item
 	all    int
 
@@ -127,6 +128,9 @@ func (i *importer) read(line int, r *row, bad error) *item {
 		panic("replay: a row that is not JSON")
 	}
 	it.Content = i.cfg.Hasher.Fingerprint("import", text)
+	for _, older := range i.older {
+		it.Before = append(it.Before, older.Fingerprint("import", text))
+	}
 	return it
 }
 
@@ -191,9 +195,8 @@ func (i *importer) join(ctx context.Context, p *parties, n int, it *item) (id en
 		}
 		return id, nil
 	}
-	of := i.markOf(it.For)
-	p.meet(n, of)
-	id, ok, err := i.recall(ctx, of)
+	p.meet(n, i.markOf(it.For))
+	id, ok, err := i.recall(ctx, it.For)
 	if err != nil || !ok {
 		return id, err
 	}
@@ -217,16 +220,45 @@ func (i *importer) mark(it *item) hashing.Digest {
 	if it.Event != nil && it.ID != "" {
 		return i.markOf(it.ID)
 	}
-	return i.cfg.Hasher.IdempotencyKey("import line " + string(it.Content[:]))
+	return lineMark(i.cfg.Hasher, it.Content)
 }
 
-func (i *importer) markOf(name string) hashing.Digest {
-	return i.cfg.Hasher.IdempotencyKey("import id " + name)
+func lineMark(h *hashing.Hasher, content hashing.Digest) hashing.Digest {
+	return h.IdempotencyKey("import line " + string(content[:]))
 }
 
-// recall returns the event of a mark.
-func (i *importer) recall(ctx context.Context, mark hashing.Digest) (id engine.EventID, ok bool, err error) {
-	r, err := i.remembered(ctx, mark)
+func (i *importer) markOf(name string) hashing.Digest { return nameMark(i.cfg.Hasher, name) }
+
+func nameMark(h *hashing.Hasher, name string) hashing.Digest {
+	return h.IdempotencyKey("import id " + name)
+}
+
+// marked returns what an earlier import left of an item, and what the content of the item would be there.
+func (i *importer) marked(ctx context.Context, it *item) (*engine.Remembered, hashing.Digest, error) {
+	r, err := i.remembered(ctx, i.mark(it))
+	content := it.Content
+	for n, older := range i.older {
+		if r != nil || err != nil {
+			break
+		}
+		mark := lineMark(older, it.Before[n])
+		if it.Event != nil && it.ID != "" {
+			mark = nameMark(older, it.ID)
+		}
+		content = it.Before[n]
+		r, err = i.remembered(ctx, mark)
+	}
+	return r, content, err
+}
+
+// recall returns the event that an id in the file stands for.
+func (i *importer) recall(ctx context.Context, name string) (id engine.EventID, ok bool, err error) {
+	r, err := i.remembered(ctx, i.markOf(name))
+	for _, older := range i.older {
+		if r == nil && err == nil {
+			r, err = i.remembered(ctx, nameMark(older, name))
+		}
+	}
 	if err != nil || r == nil {
 		return id, false, err
 	}
@@ -251,18 +283,17 @@ func (i *importer) apply(ctx context.Context, it *item, of engine.EventID, a *en
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	mark := i.mark(it)
-	r, err := i.remembered(ctx, mark)
+	r, content, err := i.marked(ctx, it)
 	switch {
 	case err != nil:
 	case r == nil:
-		once := &engine.Once{Key: mark, Fingerprint: it.Content, Expires: i.cfg.Now().Add(MarkedFor).Unix(), Lasts: int64(MarkedFor / time.Second)}
+		once := &engine.Once{Key: i.mark(it), Fingerprint: it.Content, Expires: i.cfg.Now().Add(MarkedFor).Unix(), Lasts: int64(MarkedFor / time.Second)}
 		if it.Event != nil {
 			err = i.applyEvent(ctx, it, once, a)
 		} else {
 			err = i.applyOutcome(ctx, it, once, of)
 		}
-	case r.Fingerprint != it.Content:
+	case r.Fingerprint != content:
 		i.refuse(it.Line, &problem{"duplicate_id", "an event with the same id and another content is in already"})
 	default:
 		i.note(func() { i.report.Before++ })
@@ -296,7 +327,7 @@ func (i *importer) applyEvent(ctx context.Context, it *item, once *engine.Once, 
 
 func (i *importer) applyOutcome(ctx context.Context, it *item, once *engine.Once, of engine.EventID) error {
 	if !of.Given() {
-		id, ok, err := i.recall(ctx, i.markOf(it.For)) // this batch may have brought it
+		id, ok, err := i.recall(ctx, it.For) // this batch may have brought it
 		if err != nil {
 			return err
 		}

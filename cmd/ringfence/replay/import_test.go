@@ -150,6 +150,43 @@ func TestImportCountsOnceHoweverOftenItIsCut(t *testing.T) {
 	}
 }
 
+// TestImportAcrossARotation imports a part of a file, rotates the key, and imports all of it.
+func TestImportAcrossARotation(t *testing.T) {
+	ring, hasher := newHasher(t)
+	store, err := pebblestore.OpenMemory(pebblestore.Options{Keys: ring.KeyChecks()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	h := &history{store: store, hasher: hasher}
+	const n = 300
+	lines := manyLines(n)
+	part := strings.Join(strings.SplitAfter(lines, "\n")[:200], "")
+	first, err := h.load(t.Context(), part, ImportConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ring, err = ring.Rotate(rand.NewChaCha8([32]byte{2}), importedAt); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Rekey(t.Context(), ring.KeyChecks()); err != nil {
+		t.Fatal(err)
+	}
+	if h.hasher, err = ring.Domain(hashing.DefaultDomain); err != nil {
+		t.Fatal(err)
+	}
+	second, err := h.load(t.Context(), lines, ImportConfig{})
+	if err != nil || first.Events+second.Events != n {
+		t.Errorf("%d events of %d, then %d: %v", first.Events, n, second.Events, err)
+	}
+	if want := first.Events + first.Outcomes; second.Before < want {
+		t.Errorf("%d were known before, want at least %d", second.Before, want)
+	}
+	if again, err := h.load(t.Context(), lines, ImportConfig{}); err != nil || again.Events+again.Outcomes != 0 {
+		t.Errorf("once more: %+v, %v", again, err)
+	}
+}
+
 // TestImportedEventsSeeEachOther holds that events of one batch that share a subject are counted in their order, and
 // that an outcome finds its event.
 func TestImportedEventsSeeEachOther(t *testing.T) {

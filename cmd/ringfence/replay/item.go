@@ -30,7 +30,8 @@ type item struct {
 	Outcomes int           // how many lines are outcomes of it
 	Twice    bool          // an event before it has the same id
 
-	Content hashing.Digest // of the whole line, under the key; only for an import
+	Content hashing.Digest   // of the whole line, under the key; only for an import
+	Before  []hashing.Digest // the same under older keys that are readable, the newest first
 }
 
 // name is the id that ties the item to others, "" for none.

@@ -1,0 +1,231 @@
+package server
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/pebblestore"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// rotatable is a server with the keyring that it works with.
+type rotatable struct {
+	*Server
+	t     *testing.T
+	ring  *hashing.Keyring
+	store *pebblestore.Store
+}
+
+func newRotatable(t *testing.T) *rotatable {
+	t.Helper()
+	r := &rotatable{t: t}
+	var err error
+	if r.ring, err = hashing.NewKeyring(rand.Reader, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if r.store, err = pebblestore.OpenMemory(pebblestore.Options{Keys: r.ring.KeyChecks()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.store.Close() })
+	space := r.space()
+	e, err := engine.New(t.Context(), engine.Config{Store: r.store, Domain: space.Hasher.Domain(), Policy: scoring.Default(), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Server, err = New(Config{
+		Engine: e, Hasher: space.Hasher, SubjectKeys: space.Keys, Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		KeyUse: func() (map[hashing.KeyID]uint64, time.Time) {
+			use, err := r.store.KeyUse(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			return use, time.Now()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rotatable) space() Space {
+	r.t.Helper()
+	hasher, err := r.ring.Domain(hashing.DefaultDomain)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return Space{Hasher: hasher, Keys: r.ring.Domains()[0].Keys}
+}
+
+// rotate gives the server a new key.
+func (r *rotatable) rotate() {
+	r.t.Helper()
+	var err error
+	if r.ring, err = r.ring.Rotate(rand.Reader, time.Now()); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.Rekey(r.t.Context(), r.ring.KeyChecks()); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.Rekey(map[string]Space{hashing.DefaultDomain: r.space()}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rotatable) do(method, path, body string, out any, header ...string) {
+	r.t.Helper()
+	if w := do(r.t, r.Server, method, path, body, out, header...); w.Code != http.StatusOK {
+		r.t.Errorf("%s %s: status %d, %s", method, path, w.Code, w.Body)
+	}
+}
+
+const (
+	rotated    = `{"phone_number":"+1 202 555 0143"}`
+	rotatedAs  = `{"phone_number":"+1 202 555 0143","account_id":"%s"}`
+	proved     = `{"phone_number":"+1 202 555 0143","event":"signup","account_id":"%s","ip":"203.0.113.7","device_id":"d","verified":true}`
+	byToken    = `{"phone_token":"%s"}`
+	onceBefore = "asked-before-the-rotation"
+)
+
+// TestRotationOverHTTP takes a number through two rotations: whatever was known stays known, by all that stands for it.
+func TestRotationOverHTTP(t *testing.T) {
+	r := newRotatable(t)
+	var first, again api.Assessment
+	r.do("POST", "/v1/assessments", fmt.Sprintf(proved, "a"), &first, "Idempotency-Key", onceBefore)
+	r.do("POST", "/v1/lists/vip/entries", rotated, nil)
+	r.do("POST", "/v1/lists/blocks/entries", `{"phone_number":"+1 202 555 0143","entry":"range"}`, nil)
+	for n := 2; n <= 3; n++ {
+		r.rotate()
+		w := do(t, r.Server, "POST", "/v1/assessments", fmt.Sprintf(proved, "a"), &again, "Idempotency-Key", onceBefore)
+		if w.Header().Get("Idempotency-Replayed") != "true" || again.AssessmentID != first.AssessmentID {
+			t.Errorf("rotation %d: a request of before is counted again", n)
+		}
+		var link api.LinkAnswer
+		r.do("POST", "/v1/links/check", fmt.Sprintf(rotatedAs, "a"), &link)
+		if !link.Accounts.Linked || link.Accounts.Verified != 1 {
+			t.Errorf("rotation %d: the account is not linked any more: %+v", n, link.Accounts)
+		}
+		r.knows(n, first.PhoneToken)
+		var logged api.LoggedAssessment
+		r.do("GET", "/v1/assessments/"+first.AssessmentID, "", &logged)
+		if !strings.HasPrefix(logged.PhoneToken, fmt.Sprintf("k%d.", n)) {
+			t.Errorf("rotation %d: the event names %.3s", n, logged.PhoneToken)
+		}
+	}
+	for _, account := range []string{"b", "c", "d"} {
+		r.do("POST", "/v1/assessments", fmt.Sprintf(proved, account), &again)
+	}
+	if again.Accounts.Verified != 3 || again.Accounts.Linked {
+		t.Errorf("the limit of 3 accounts does not hold: %+v", again.Accounts)
+	}
+	var removed api.RemoveAnswer
+	r.do("DELETE", "/v1/lists/vip/entries?token="+first.PhoneToken, "", &removed)
+	if !removed.Removed {
+		t.Error("the entry cannot be taken off by the oldest token")
+	}
+	r.moved()
+	r.do("POST", "/v1/numbers/erase", rotated, nil)
+	for _, body := range []string{rotated, fmt.Sprintf(byToken, first.PhoneToken)} {
+		var p api.Profile
+		if r.do("POST", "/v1/numbers/lookup", body, &p); p.Known || len(p.Timeline) > 0 {
+			t.Error("known after it was erased")
+		}
+	}
+}
+
+// knows looks the number up by itself and by a token of the first key.
+func (r *rotatable) knows(n int, token string) {
+	r.t.Helper()
+	for _, body := range []string{rotated, fmt.Sprintf(byToken, token)} {
+		var p api.Profile
+		r.do("POST", "/v1/numbers/lookup", body, &p)
+		if !p.Known || p.Accounts.Verified != 1 || len(p.Timeline) != 1 || len(p.Lists) == 0 {
+			r.t.Errorf("rotation %d: known %v, %d accounts, %d events, lists %v", n, p.Known, p.Accounts.Verified, len(p.Timeline), p.Lists)
+		}
+	}
+	var page api.ListPage
+	r.do("GET", "/v1/lists/blocks/entries", "", &page)
+	if len(page.Entries) != 1 || !strings.HasPrefix(page.Entries[0].PhoneToken, fmt.Sprintf("r%d.", n)) {
+		r.t.Errorf("rotation %d: entries %v", n, page.Entries)
+	}
+}
+
+// moved holds that nothing is left under older keys once everybody was seen again.
+func (r *rotatable) moved() {
+	r.t.Helper()
+	var p api.Privacy
+	r.do("GET", "/v1/privacy", "", &p)
+	if len(p.Keys) != 3 || p.Domain != hashing.DefaultDomain || p.CountedAt == "" {
+		r.t.Fatalf("%+v", p)
+	}
+	for i, want := range []string{"readable", "readable", "primary"} {
+		if k := p.Keys[i]; k.State != want || k.ID != i+1 || k.Subjects == nil || (*k.Subjects == 0) != (i < 2) {
+			r.t.Errorf("key %d: %+v, %d subjects", i, k, *k.Subjects)
+		}
+	}
+}
+
+// TestRekeyUnderLoad rotates while many ask for one number: every event counts once, and no more accounts are linked than may be.
+func TestRekeyUnderLoad(t *testing.T) {
+	r := newRotatable(t)
+	const askers, each = 8, 30
+	var wg sync.WaitGroup
+	for n := range askers {
+		wg.Go(func() {
+			for i := range each {
+				key := fmt.Sprintf("%d-%d", n, i)
+				for range 2 { // as if the first answer had been lost
+					r.do("POST", "/v1/assessments", fmt.Sprintf(proved, fmt.Sprint("account-", n)), nil, "Idempotency-Key", key)
+				}
+			}
+		})
+	}
+	for range 4 {
+		r.rotate()
+	}
+	wg.Wait()
+	var p api.Profile
+	r.do("POST", "/v1/numbers/lookup", rotated, &p)
+	if p.Accounts.Verified != 3 {
+		t.Errorf("%d accounts are linked, want 3", p.Accounts.Verified)
+	}
+	for _, v := range p.Velocity {
+		if v.Event == "signup" && v.Total != askers*each {
+			t.Errorf("%d signups are counted, want %d", v.Total, askers*each)
+		}
+	}
+	if v, err := r.store.Verify(t.Context()); err != nil || v.Damages > 0 {
+		t.Errorf("%v, %+v", err, v)
+	}
+}
+
+func TestRekeyNeedsEveryDomain(t *testing.T) {
+	r := newRotatable(t)
+	if err := r.Rekey(nil); err == nil {
+		t.Error("a domain that is served went without a key")
+	}
+	other, err := hashing.NewKeyring(rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err = other.WithDomain("shop"); err != nil {
+		t.Fatal(err)
+	}
+	shop, err := other.Domain("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Rekey(map[string]Space{hashing.DefaultDomain: {Hasher: shop}}); err == nil {
+		t.Error("the hasher of another domain was taken")
+	}
+}

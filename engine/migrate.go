@@ -1,0 +1,28 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// Migration names subjects under the key that they are to be kept under, and the same ones under older keys.
+type Migration struct {
+	Domain hashing.DomainID
+	Now    int64 // unix seconds
+	To     hashing.Version
+	From   []hashing.Version // a zero Subject has no older version
+}
+
+// Migrate moves what older keys hold of some subjects to the key of others: see Store.Migrate. It has to come before any
+// call that names one of them, but for Assess and Peek, which do it for Event.Older. Without older ones it does nothing.
+func (e *Engine) Migrate(ctx context.Context, to hashing.Version, from []hashing.Version) error {
+	if len(from) == 0 {
+		return nil
+	}
+	return e.cfg.Store.Migrate(ctx, &Migration{Domain: e.cfg.Domain, Now: e.Now(), To: to, From: from})
+}
+
+func (e *Engine) migrateEvent(ctx context.Context, ev *Event) error {
+	return e.Migrate(ctx, hashing.Version{Subjects: ev.Subjects, Link: ev.Link}, ev.Older)
+}

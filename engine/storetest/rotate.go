@@ -1,0 +1,256 @@
+package storetest
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"pgregory.net/rapid"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// under makes up what a subject of key 0 is under another key: nothing of it shows that they are the same.
+func under(s hashing.Subject, key int) hashing.Subject {
+	if !s.Given() || key == 0 {
+		return s
+	}
+	s.Key += hashing.KeyID(key) //nolint:gosec // a handful
+	for i := 0; i < len(s.ID); i += 8 {
+		x := binary.BigEndian.Uint64(s.ID[i:])
+		binary.BigEndian.PutUint64(s.ID[i:], mix(x+uint64(key)*0x9e3779b97f4a7c15)) //nolint:gosec // a handful
+	}
+	return s
+}
+
+func tagUnder(tag hashing.LinkTag, key int) hashing.LinkTag {
+	if tag == (hashing.LinkTag{}) || key == 0 {
+		return tag
+	}
+	x := binary.BigEndian.Uint64(tag[:])
+	binary.BigEndian.PutUint64(tag[:], mix(x^uint64(key))) //nolint:gosec // a handful
+	return tag
+}
+
+// version is who took part in an event, under a key.
+func version(subjects hashing.Subjects, link hashing.LinkTag, key int) hashing.Version {
+	v := hashing.Version{Link: tagUnder(link, key)}
+	for kind, s := range subjects {
+		v.Subjects[kind] = under(s, key)
+	}
+	return v
+}
+
+// versions are those under all keys before one, the newest first.
+func versions(subjects hashing.Subjects, link hashing.LinkTag, before int) []hashing.Version {
+	var all []hashing.Version
+	for key := before - 1; key >= 0; key-- {
+		all = append(all, version(subjects, link, key))
+	}
+	return all
+}
+
+// migrate moves the subjects of an event to a key, and returns the event with them.
+func (w *world) migrate(ev *engine.Event, key int) *engine.Event {
+	w.t.Helper()
+	to := version(ev.Subjects, ev.Link, key)
+	w.must(w.store.Migrate(w.ctx(), &engine.Migration{Domain: domain, Now: ev.Now, To: to, From: versions(ev.Subjects, ev.Link, key)}))
+	now := *ev
+	now.Subjects, now.Link = to.Subjects, to.Link
+	return &now
+}
+
+// rotate has a new key from now on.
+func (m *machine) rotate(*rapid.T) {
+	if m.key < 3 {
+		m.key++
+	}
+}
+
+// gaveOut notes that the answer to an event had a token of its phone, as the store knew it then.
+func (m *machine) gaveOut(ev, now *engine.Event) {
+	if p := ev.Subjects[hashing.Phone]; p.Given() {
+		if m.lived[p] == nil {
+			m.lived[p] = map[int]bool{}
+		}
+		m.lived[p][int(now.Subjects[hashing.Phone].Key-p.Key)] = true
+	}
+}
+
+// at returns subjects of key 0 as a caller names them at present, moved there first. Now and then a phone comes by
+// a token of earlier days instead, and then without any other name.
+func (m *machine) at(rt *rapid.T, subjects hashing.Subjects, link hashing.LinkTag) hashing.Version {
+	to, from := version(subjects, link, m.key), versions(subjects, link, m.key)
+	p := subjects[hashing.Phone]
+	if p.Given() && m.model.subjects[p] != nil && m.model.idle(p) {
+		delete(m.lived, p) // a sweep may have forgotten it, so that nothing is left to move
+	}
+	if key := rapid.IntRange(0, 6).Draw(rt, "token"); p.Given() && m.lived[p][key] {
+		to.Subjects[hashing.Phone] = under(p, key)
+		for i := range from {
+			from[i].Subjects[hashing.Phone] = hashing.Subject{}
+		}
+	}
+	m.check(rt, m.w.store.Migrate(m.w.ctx(), &engine.Migration{Domain: domain, Now: m.model.now, To: to, From: from}))
+	return to
+}
+
+// present is at for an event.
+func (m *machine) present(rt *rapid.T, ev *engine.Event) *engine.Event {
+	now := *ev
+	at := m.at(rt, ev.Subjects, ev.Link)
+	now.Subjects, now.Link = at.Subjects, at.Link
+	return &now
+}
+
+// one is at for one subject.
+func (m *machine) one(rt *rapid.T, s hashing.Subject) hashing.Subject {
+	var subjects hashing.Subjects
+	subjects[s.Kind] = s
+	return m.at(rt, subjects, hashing.LinkTag{}).Subjects[s.Kind]
+}
+
+// rotates takes one number through two rotations: what was given out stays good, and nothing counts twice.
+func rotates(w *world) {
+	first := w.assess(verified(1, 1, start), 2)
+	w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "named", Subject: phone(1), Reason: "why", Added: start}}, nil))
+	w.assess(w.migrate(verified(1, 1, start+10), 1), 2)
+	second := w.assess(w.migrate(verified(1, 2, start+20), 2), 2)
+	equal(w.t, "links", second.Links.Count, 2)
+	third := w.assess(w.migrate(verified(1, 3, start+30), 2), 2)
+	equal(w.t, "the third account is linked", third.Links.Linked, false)
+
+	for _, key := range []int{0, 1, 2} { // by a token of any of the keys
+		ev := &engine.Event{Domain: domain, Time: start + 40, Now: start + 40, Subjects: hashing.Subjects{hashing.Phone: under(phone(1), key)}}
+		o, err := w.store.Observe(w.ctx(), ev)
+		w.must(err)
+		r, at := o.Records[hashing.Phone], record.TimeOf(start+40)
+		equal(w.t, "events", r.Count(scoring.Signup, at, 3600), 4)
+		equal(w.t, "accounts", r.Distinct(scoring.Accounts, at, 3600), 3)
+		equal(w.t, "devices", r.Distinct(scoring.Devices, at, 3600), 1)
+		equal(w.t, "first seen", r.FirstSeen(), start)
+		equal(w.t, "lists", fmt.Sprint(o.Lists), "[named]")
+		equal(w.t, "phones of the ip", w.look(w.migrate(signup(1, 1, start+40), 2)).Records[hashing.IP].Distinct(scoring.Phones, at, 3600), 1)
+		events, err := w.store.Timeline(w.ctx(), domain, under(phone(1), key), 10)
+		w.must(err)
+		equal(w.t, "events in the timeline", len(events), 4)
+	}
+	o := w.outcome(first.ID, scoring.Verified, start+50, 2)
+	equal(w.t, "links after an outcome of the first key's days", o.Links.Count, 2)
+	equal(w.t, "its account is linked", o.Links.Since, start)
+
+	entries, err := w.store.Entries(w.ctx(), domain, "named", hashing.Subject{}, 10, start+60)
+	w.must(err)
+	if len(entries) != 1 || entries[0].Subject != under(phone(1), 2) || entries[0].Reason != "why" {
+		w.t.Errorf("entries: %d", len(entries))
+	}
+	removed, err := w.store.RemoveEntry(w.ctx(), domain, "named", phone(1), start+60)
+	w.must(err)
+	equal(w.t, "taken off by the oldest token", removed, true)
+	w.must(w.store.Scan(w.ctx(), domain, engine.EventID{}, func(e *record.Entry) error {
+		equal(w.t, "phone of a logged event", e.Subjects[hashing.Phone], under(phone(1), 2))
+		return nil
+	}))
+	w.verified()
+}
+
+// verified holds the store against what no call shows.
+func (w *world) verified() {
+	w.t.Helper()
+	if w.open.Verify != nil {
+		w.must(w.open.Verify(w.store))
+	}
+}
+
+// outcomeBeforeMigration has an outcome claim for an account that was moved while its event was not looked at.
+func outcomeBeforeMigration(w *world) {
+	d := w.assess(signup(1, 1, start), 1)
+	w.migrate(signup(1, 1, start+10), 1) // both are moved; the event names them as they were
+	o := w.outcome(d.ID, scoring.Verified, start+20, 1)
+	equal(w.t, "linked by the outcome", o.Links.Linked, true)
+	again := w.assess(w.migrate(verified(1, 1, start+30), 1), 1)
+	equal(w.t, "links", again.Links.Count, 1)
+	equal(w.t, "linked since", again.Links.Since, start+20)
+	// An outcome that comes first: the phone knows the account by the older tag, then moves.
+	d = w.assess(signup(2, 2, start), 1)
+	w.outcome(d.ID, scoring.Verified, start+20, 1)
+	again = w.assess(w.migrate(verified(2, 2, start+30), 1), 1)
+	equal(w.t, "links", again.Links.Count, 1)
+	equal(w.t, "linked since", again.Links.Since, start+20)
+	w.verified()
+}
+
+// migrationsCrowd has many calls move one number at the same time, and count it.
+func migrationsCrowd(w *world) {
+	w.assess(verified(1, 1, start), 3)
+	done := make(chan error)
+	const crowd = 16
+	for i := range crowd {
+		go func() {
+			ev := verified(1, 1+i%2, start+1)
+			to := version(ev.Subjects, ev.Link, 1)
+			err := w.store.Migrate(w.ctx(), &engine.Migration{Domain: domain, Now: start + 1, To: to, From: versions(ev.Subjects, ev.Link, 1)})
+			if i%3 > 0 { // by the number; the others by the old token
+				ev.Subjects[hashing.Phone] = to.Subjects[hashing.Phone]
+			}
+			ev.Subjects[hashing.Account], ev.Link = to.Subjects[hashing.Account], to.Link
+			if err == nil {
+				err = w.store.Assess(w.ctx(), ev, new(engine.Decision), func(_ *engine.Observation, d *engine.Decision) {
+					d.Claim, d.MaxLinks = true, 3
+				})
+			}
+			done <- err
+		}()
+	}
+	for range crowd {
+		w.must(<-done)
+	}
+	o := w.look(w.migrate(signup(1, 1, start+1), 1))
+	equal(w.t, "events", o.Records[hashing.Phone].Total(scoring.Signup), crowd+1)
+	equal(w.t, "links", o.Records[hashing.Phone].Links(), 2)
+	equal(w.t, "accounts", o.Records[hashing.Phone].Distinct(scoring.Accounts, record.TimeOf(start+1), 3600), 2)
+	w.verified()
+}
+
+// movedApart has a number, its account and its address move in calls that know nothing of each other.
+func movedApart(w *world) {
+	alone := func(s hashing.Subject, link hashing.LinkTag) {
+		ev := &engine.Event{Now: start + 10, Link: link}
+		ev.Subjects[s.Kind] = s
+		w.migrate(ev, 1)
+	}
+	w.assess(verified(1, 1, start), 3)
+	d := w.assess(signup(1, 1, start+1), 3)
+	alone(phone(1), hashing.LinkTag{})
+	alone(account(1), linkTag(1))
+	o := w.outcome(d.ID, scoring.Verified, start+20, 3)
+	equal(w.t, "links after an outcome", o.Links.Count, 1)
+	equal(w.t, "linked since", o.Links.Since, start)
+
+	ev := signup(1, 1, start+30) // by the token of the present key: nobody says what it was before
+	to, from := version(ev.Subjects, ev.Link, 1), versions(ev.Subjects, ev.Link, 1)
+	from[0].Subjects[hashing.Phone] = hashing.Subject{}
+	w.must(w.store.Migrate(w.ctx(), &engine.Migration{Domain: domain, Now: ev.Now, To: to, From: from}))
+	ev.Subjects, ev.Link = to.Subjects, to.Link
+	w.assess(ev, 3)
+	r := w.look(ev).Records[hashing.IP]
+	equal(w.t, "phones of the ip", r.Distinct(scoring.Phones, record.TimeOf(start+30), 3600), 1)
+	w.verified()
+}
+
+// movedOnWithAnother has an account move to a third key with another phone, when its phone knows it by the tag of the second,
+// and an outcome come of an event from the days of the first.
+func movedOnWithAnother(w *world) {
+	w.assess(verified(1, 1, start), 3)
+	d := w.assess(signup(1, 1, start+1), 3)
+	w.assess(w.migrate(verified(1, 1, start+10), 1), 3)
+	w.assess(w.migrate(signup(2, 1, start+20), 2), 3)
+	o := w.outcome(d.ID, scoring.Verified, start+30, 3)
+	equal(w.t, "links after an outcome", o.Links.Count, 1)
+	equal(w.t, "linked since", o.Links.Since, start)
+	again := w.assess(w.migrate(verified(1, 1, start+40), 2), 3)
+	equal(w.t, "links", again.Links.Count, 1)
+	w.verified()
+}
