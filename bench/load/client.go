@@ -20,21 +20,41 @@ type Client struct {
 	out  []byte
 
 	answer *bufio.Reader // of PostLines
+
+	dial  func() (net.Conn, error)
+	ended bool // no further request can be sent on conn
 }
 
 var errRefused = errors.New("the server refuses")
 
 // Dial connects to a server. The caller closes the client.
 func Dial(ctx context.Context, address string) (*Client, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
+	c := &Client{dial: func() (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", address) }}
+	return c, c.connect()
+}
+
+// connect makes a connection, unless there is one that can be used.
+func (c *Client) connect() (err error) {
+	if c.conn != nil && !c.ended {
+		return nil
 	}
-	return &Client{conn: conn, in: bufio.NewReader(conn)}, nil
+	if c.conn != nil {
+		_ = c.conn.Close() // nothing more is wanted of it
+	}
+	if c.conn, err = c.dial(); err != nil {
+		return err
+	}
+	c.in, c.ended = bufio.NewReader(c.conn), false
+	return nil
 }
 
 // Close closes the connection.
-func (c *Client) Close() error { return c.conn.Close() }
+func (c *Client) Close() error {
+	if c.conn == nil {
+		return nil
+	}
+	return c.conn.Close()
+}
 
 // Post sends a JSON body and reads the answer. Any status but 200 is an error.
 func (c *Client) Post(path string, body []byte) error {
@@ -59,8 +79,13 @@ func (c *Client) Post(path string, body []byte) error {
 }
 
 // PostLines sends a body of NDJSON and reads all that comes back. Any status but 200, of the stream or of a line, is an error, and so are
-// fewer lines than lines.
+// fewer lines than lines. Where the server has closed the connection behind the last answer, as it does behind a stream, a new one is
+// made.
 func (c *Client) PostLines(path string, body []byte, lines int) error {
+	if err := c.connect(); err != nil {
+		return err
+	}
+	c.ended = true // unless all goes well, and the server leaves it open
 	c.out = fmt.Appendf(c.out[:0], "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n", path, len(body))
 	c.out = append(c.out, body...)
 	if _, err := c.conn.Write(c.out); err != nil {
@@ -82,6 +107,7 @@ func (c *Client) PostLines(path string, body []byte, lines int) error {
 		line, err := c.answer.ReadSlice('\n')
 		switch {
 		case err == io.EOF && lines == 0:
+			c.ended = res.Close
 			return nil
 		case err != nil:
 			return err

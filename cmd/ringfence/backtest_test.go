@@ -217,6 +217,9 @@ func TestBacktestData(t *testing.T) {
 		!r.says("line 5 refused: not a phone token") || !r.says("2 either assessment_id or phone_token") {
 		t.Errorf("by token: %v", r)
 	}
+	if r := command(t, "", "audit", "ls", "--data", data); !r.says("labels.import") || !r.says("1 lines changed outcomes, of 7") {
+		t.Errorf("the audit: %v", r)
+	}
 	if r := command(t, "", "backtest", "--data", data); !r.says("labels 8 abuse, 0 legitimate") {
 		t.Errorf("labelled by token: %v", r)
 	}

@@ -14,7 +14,7 @@ import (
 
 const domainsHelp = `A domain is one tenant and one purpose. Each has pseudonyms, counts, lists, policies and a log of its own: what two domains
 hold of the same number has nothing in common, and cannot be joined without the keyring. The key of a caller belongs to one domain (apikeys create --domain), and is answered in it; where nobody
-needs a key, everybody is in the domain "default". The policy that serve is given is for all domains.`
+needs a key, everybody is in the domain "default". The policy that serve is given is for the domain "default", and for those that have none yet.`
 
 func newDomains() *cobra.Command {
 	domains := &cobra.Command{Use: "domains", Short: "list and add domains", Long: domainsHelp}

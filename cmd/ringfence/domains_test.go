@@ -60,6 +60,28 @@ func TestDomains(t *testing.T) {
 	bank, shop := caller(p, "default"), caller(p, "shop")
 	tellsNothing(t, bank, shop)
 	changesNothing(t, bank, shop)
+	if err := p.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// A policy that serve is given is not for a domain that has published one.
+	file := write(t, "policy.yaml", "name: fixed\ndecisions: {block: 90}\n")
+	for range 2 {
+		p = start(t, data, "--passphrase-file", secret, "--policy", file)
+		bank.BaseURL, shop.BaseURL = p.url, p.url
+		for c, name := range map[*api.Client]string{bank: "fixed", shop: "own"} {
+			a, err := c.Assess(t.Context(), api.AssessmentRequest{PhoneNumber: "+1 202 555 0143", Event: "signup"})
+			if err != nil || a.Policy.Name != name {
+				t.Errorf("judged by %v, want %s: %v", a, name, err)
+			}
+		}
+		if err := p.stop(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := run("audit", "ls")
+	if n := strings.Count(r.out, "policies.adopt"); r.code != exitOK || n != 1 || !r.says("version 1 live") {
+		t.Errorf("%d entries tell of the policy of the file, want 1: %v", n, r)
+	}
 }
 
 // changesNothing holds that policies and backtests are a domain's own.

@@ -59,6 +59,9 @@ func newLabels() *cobra.Command {
 				i.maxLinks, _ = policy.AccountsPerPhone()
 				err = i.run(cmd.Context(), in)
 			}
+			if i.changed > 0 { // what came before an error stays
+				err = errors.Join(err, f.noteDown(f.ring, "labels.import", "", fmt.Sprintf("%d lines changed outcomes, of %d", i.changed, i.read)))
+			}
 			err = errors.Join(err, store.Close())
 			if err == nil && strict && len(i.refused) > 0 {
 				err = errNotMet

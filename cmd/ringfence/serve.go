@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringfence/ringfence/api/access"
+	"github.com/ringfence/ringfence/api/audit"
 	"github.com/ringfence/ringfence/api/server"
 	"github.com/ringfence/ringfence/cmd/ringfence/tracing"
 	"github.com/ringfence/ringfence/engine"
@@ -96,15 +98,15 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	e, err := engine.New(ctx, engine.Config{Store: store, Domain: hasher.Domain(), Policy: policy, Now: time.Now})
-	if err != nil {
-		return err
-	}
-	others, err := f.otherDomains(ctx, store, policy)
-	if err != nil {
-		return err
-	}
 	trail, err := f.auditLog(f.ring)
+	if err != nil {
+		return err
+	}
+	e, err := newEngine(ctx, store, hasher.Domain(), policy, trail, log)
+	if err != nil {
+		return err
+	}
+	others, err := f.otherDomains(ctx, store, policy, trail, log)
 	if err != nil {
 		return err
 	}
@@ -160,8 +162,32 @@ func (f *dataFlags) keysOf(domain string) []hashing.DomainKey {
 	return nil
 }
 
-// otherDomains returns what the further domains of the keyring are served with.
-func (f *serveFlags) otherDomains(ctx context.Context, store *pebblestore.Store, policy *scoring.Policy) (map[string]server.Space, error) {
+// newEngine returns the engine of a domain. A policy that is not live already is put in force; that is in the audit.
+func newEngine(ctx context.Context, store *pebblestore.Store, domain hashing.DomainID, policy *scoring.Policy, trail *audit.Log, log *slog.Logger) (*engine.Engine, error) {
+	before, err := store.PolicyState(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(ctx, engine.Config{Store: store, Domain: domain, Policy: policy, Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	_, live := e.InForce()
+	if policy == nil || live == before.Live {
+		return e, nil
+	}
+	was := "no policy live"
+	if before.Live != 0 {
+		was = fmt.Sprintf("version %d live", before.Live)
+		log.Warn("the file of --policy is in force in place of the policy that was live", "domain", domain, "was", before.Live, "is", live)
+	}
+	return e, trail.Append(byHand("policies.adopt", "", was, fmt.Sprintf("version %d live, from the file of serve", live)))
+}
+
+// otherDomains returns what the further domains of the keyring are served with. A policy is for those that have none yet.
+func (f *serveFlags) otherDomains(
+	ctx context.Context, store *pebblestore.Store, policy *scoring.Policy, trail *audit.Log, log *slog.Logger,
+) (map[string]server.Space, error) {
 	others := map[string]server.Space{}
 	for _, d := range f.ring.Domains() {
 		if d.Name == hashing.DefaultDomain {
@@ -171,7 +197,15 @@ func (f *serveFlags) otherDomains(ctx context.Context, store *pebblestore.Store,
 		if err != nil {
 			return nil, err
 		}
-		e, err := engine.New(ctx, engine.Config{Store: store, Domain: d.ID, Policy: policy, Now: time.Now})
+		state, err := store.PolicyState(ctx, d.ID)
+		if err != nil {
+			return nil, err
+		}
+		own := policy
+		if state.Live != 0 {
+			own = nil
+		}
+		e, err := newEngine(ctx, store, d.ID, own, trail, log)
 		if err != nil {
 			return nil, err
 		}

@@ -215,7 +215,10 @@ func newStoreUpgrade() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.Close(); err != nil {
+			if from := s.UpgradedFrom(); from != 0 {
+				err = f.noteDown(f.ring, "store.upgrade", fmt.Sprintf("format %d", from), "the present format")
+			}
+			if err := errors.Join(err, s.Close()); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "ringfence: the data folder has the present format")

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
 )
@@ -44,7 +46,85 @@ func TestTwoDomainsCannotBeJoined(t *testing.T) {
 	}
 }
 
-// live has the same things happen in a new folder, and returns by what it knows who took part.
+// TestTwoDomainsInOneFolder is the same with one store: every row of it is of one domain, and none of one domain has anything by which the
+// other knows somebody.
+func TestTwoDomainsInOneFolder(t *testing.T) {
+	ring, err := hashing.NewKeyring(rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ring, err = ring.WithDomain("other"); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "store")
+	marks := map[hashing.DomainID]map[string][]byte{}
+	for _, name := range []string{hashing.DefaultDomain, "other"} {
+		h, err := ring.Domain(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks[h.Domain()] = live(t, dir, ring, h)
+	}
+	s, err := Open(dir, Options{Keys: ring.KeyChecks()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	rows := map[hashing.DomainID]int{}
+	if err := s.eachKey(t.Context(), nil, func(key, value []byte) error {
+		of := domainOf(t, key, value)
+		rows[of]++
+		for domain, known := range marks {
+			for what, b := range known {
+				if domain != of && (bytes.Contains(key, b) || bytes.Contains(value, b)) {
+					t.Errorf("%s of domain %d in a row of domain %d, table %x", what, domain, of, key[0])
+				}
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if rows[1] < 10 || rows[1] != rows[2] {
+		t.Errorf("rows by domain: %v", rows)
+	}
+}
+
+// domainOf returns the domain that a row of a store with one key in each of two domains is of, 0 for what is of the store.
+func domainOf(t *testing.T, key, value []byte) hashing.DomainID {
+	t.Helper()
+	switch key[0] {
+	case tableMeta:
+		return 0
+	case tableSubject:
+		s, ok := hashing.SubjectFromBytes(key[1:])
+		if !ok {
+			t.Fatal("a record of nobody")
+		}
+		return hashing.DomainID(s.Key) // the keys of these two domains have their ids
+	case tableJournal:
+		seq, err := seqOf(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f record.Effect
+		if err := f.Decode(seq, value); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range f.Subjects {
+			if s.Given() {
+				return hashing.DomainID(s.Key)
+			}
+		}
+		t.Fatal("an effect on nobody")
+	case tableLog, tableOnce, tableNames, tableEntries:
+		return hashing.DomainID(binary.BigEndian.Uint16(key[1:]))
+	}
+	t.Fatalf("a row of table %x", key[0])
+	return 0
+}
+
+// live has the same things happen in a folder, new or not, and returns by what it knows who took part.
 func live(t *testing.T, dir string, ring *hashing.Keyring, h *hashing.Hasher) map[string][]byte {
 	t.Helper()
 	s, err := Open(dir, Options{Keys: ring.KeyChecks(), Create: true})

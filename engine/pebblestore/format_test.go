@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,6 +59,9 @@ func openFormat(t *testing.T, name string) {
 	s, err := Open(dir, Options{Keys: ring.KeyChecks(), Upgrade: true})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if from := s.UpgradedFrom(); fmt.Sprintf("format%d", from) != name {
+		t.Errorf("upgraded from format %d", from)
 	}
 	checkFixture(t, s, h, 6)
 	number, err := hashing.Parse("+1 202 555 0143", "")

@@ -86,12 +86,16 @@ func (s *Store) checkMeta(stored []byte) error {
 	return s.upgrade(version)
 }
 
+// UpgradedFrom returns the format that Open found and replaced by the present one, 0 when it was the present one.
+func (s *Store) UpgradedFrom() uint32 { return s.upgraded }
+
 // upgrade makes a store of an earlier format one of the present format. In format 1, the tables hold all there is.
 func (s *Store) upgrade(from uint32) error {
 	newest, err := s.newestSeq()
 	if err != nil {
 		return err
 	}
+	s.upgraded = from
 	b := s.db.NewBatch()
 	number := binary.BigEndian.AppendUint64(nil, newest)
 	if from == 1 {

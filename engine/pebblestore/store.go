@@ -127,6 +127,7 @@ type Store struct {
 	waits     waits         // for syncs
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
 	watermark atomic.Uint64 // as it is on the disk, or was before the flush under way
+	upgraded  uint32        // the format that Open replaced, 0 for none
 	unlinked  uint64        // events up to this one may not all be linked: see eraseEvents; set by Open
 
 	clock   clock
