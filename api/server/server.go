@@ -90,6 +90,9 @@ type Config struct {
 	// Unready returns why no events should be sent here, "" when they should. It may be nil.
 	Unready func() string
 
+	// Version of the program, for the metric ringfence_build_info.
+	Version string
+
 	// Measures are further metrics.
 	Measures []Measure
 
@@ -192,8 +195,12 @@ func New(cfg Config) (*Server, error) {
 	underWay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ringfence_http_requests_in_flight", Help: "Requests that are being answered.",
 	}, func() float64 { return float64(s.requestsUnderWay()) })
+	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ringfence_build_info", Help: "1, with the version of the program and of Go.",
+		ConstLabels: prometheus.Labels{"version": cmp.Or(cfg.Version, "unknown"), "goversion": runtime.Version()},
+	}, func() float64 { return 1 })
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(shadowCounts(spaces), underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(shadowCounts(spaces), build, underWay, s.requests, s.seconds, s.lines, s.unasked, s.assessed, s.denied, s.inRow, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range []struct {
 		name, help string
 		count      func() uint64

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,6 +45,7 @@ func TestRotateUnderAServer(t *testing.T) {
 		t.Errorf("%+v, %v", privacy, err)
 	}
 	p.metric(t, `ringfence_key_subjects{key="1"}`)
+	p.metric(t, fmt.Sprintf(`ringfence_build_info{goversion=%q,version="devel"} 1`, runtime.Version()))
 	if r := command(t, "", "keys", "destroy", "1", "--data", data); r.code != exitStore {
 		t.Errorf("beside a server: %v", r)
 	}

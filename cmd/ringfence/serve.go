@@ -121,7 +121,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
 		MaxChanges: int(f.changes), Unready: unready(store), Measures: slices.Concat(sweep.measures(), spaceMeasures(store), watch.measures()),
 		SubjectKeys: f.keysOf(hashing.DefaultDomain), Retention: store.Retention(), KeyUse: watch.use,
-		Keys: keys, Domain: hashing.DefaultDomain, Domains: others, Audit: trail, TLS: secure,
+		Version: version, Keys: keys, Domain: hashing.DefaultDomain, Domains: others, Audit: trail, TLS: secure,
 	}
 	if f.otlp != "" {
 		tracer, startErr := tracing.Start(ctx, f.otlp, version, log)
