@@ -22,7 +22,7 @@ var (
 		{"engine/pebblestore/tx.go", "t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync)", "t.s.db.Apply(t.batch, pebble.NoSync)"},
 		{"engine/pebblestore/tx.go", "t.failOn(t.batch.SyncWait())", ""},
 	}
-	noOnce = []edit{{"engine/idempotency.go", "if r != nil {", "if r != nil && r.Expires < 0 {"}}
+	noOnce = []edit{{"engine/idempotency.go", "if err != nil || r == nil {", "if err != nil || r == nil || r.Expires > 0 {"}}
 	noFail = []edit{{"engine/pebblestore/tx.go", "func (t *tx) failOn(err error) {\n\tif err != nil {", "func (t *tx) failOn(err error) {\n\tif err != nil && t == nil {"}}
 )
 

@@ -232,7 +232,7 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 		t.s.once.RLock()
 	}
 	if t.batch == nil {
-		return nil
+		return t.commitNothing()
 	}
 	t.failOn(t.apply())
 	if once != nil {
@@ -246,6 +246,19 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 	t.s.waits.came.Add(1)
 	defer t.s.waits.left.Add(1)
 	t.failOn(t.batch.SyncWait())
+	return nil
+}
+
+// commitNothing returns when what made the step change nothing is durable: it may be the change of somebody who still waits for
+// the log, and whoever is told that there was nothing to do takes it for done.
+func (t *tx) commitNothing() error {
+	if t.s.opts.volatile {
+		return nil
+	}
+	t.unlock()
+	t.s.waits.came.Add(1)
+	defer t.s.waits.left.Add(1)
+	t.failOn(t.s.db.LogData(nil, pebble.Sync))
 	return nil
 }
 
