@@ -2,7 +2,6 @@ package record
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/ringfence/ringfence/engine/window"
 	"github.com/ringfence/ringfence/hashing"
@@ -141,7 +140,7 @@ func (r *Record) place(id byte, at Time) bool {
 		if !ok {
 			return false
 		}
-		r.open(i, s.start+1+where, window.CountEntry)
+		r.open(i, int(s.start)+1+where, window.CountEntry)
 		window.PutCount(r.b[s.start+1:s.end], where, at)
 		return true
 	}
@@ -150,13 +149,12 @@ func (r *Record) place(id byte, at Time) bool {
 
 // open makes room for n bytes within section i.
 func (r *Record) open(i, where, n int) {
-	old := len(r.b)
-	r.b = slices.Grow(r.b, n)[:old+n]
-	copy(r.b[where+n:], r.b[where:old])
-	r.sections[i].end += n
+	r.stretch(where, where+n)
+	by := uint32(n) //nolint:gosec // a few bytes
+	r.sections[i].end += by
 	for k := i + 1; k < len(r.sections); k++ {
-		r.sections[k].start += n
-		r.sections[k].end += n
+		r.sections[k].start += by
+		r.sections[k].end += by
 	}
 }
 

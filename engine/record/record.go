@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/ringfence/ringfence/engine/window"
 	"github.com/ringfence/ringfence/scoring"
@@ -54,13 +55,16 @@ const Ahead = 600
 type Record struct {
 	b        []byte
 	sections []section // of b, in order
-	scratch  []byte
 }
 
 // section is where a section lies in the bytes, its id byte included.
 type section struct {
 	id         byte
-	start, end int
+	start, end uint32
+}
+
+func sectionAt(id byte, start, end int) section {
+	return section{id: id, start: uint32(start), end: uint32(end)} //nolint:gosec // a record is far smaller
 }
 
 // firstRoom is how many bytes and sections a record of NewRecords has room for: a phone that was seen a few times.
@@ -107,7 +111,7 @@ func (r *Record) Reload(b []byte) {
 			size, _ := bodySize(id, b[end:])
 			end += size
 		}
-		r.sections = append(r.sections, section{id: id, start: at, end: end})
+		r.sections = append(r.sections, sectionAt(id, at, end))
 		at = end
 	}
 }
@@ -138,7 +142,7 @@ func (r *Record) index() error {
 			return ErrMalformed
 		}
 		end := at + 1 + size
-		r.sections = append(r.sections, section{id: id, start: at, end: end})
+		r.sections = append(r.sections, sectionAt(id, at, end))
 		at, last = end, id
 	}
 	return nil
@@ -187,62 +191,75 @@ func (r *Record) body(id byte) []byte {
 	return nil
 }
 
-// edit replaces the body of a section by what change makes of it. An empty
-// result removes the section.
+// editRoom is by how many bytes a change can make a section longer without moving it elsewhere first: a link is the longest entry.
+const editRoom = 16
+
+// edit replaces the body of a section by what change makes of it, which is given room to grow where it lies. An empty
+// result removes the section. change must not look at r.
 func (r *Record) edit(id byte, change func(body []byte) []byte) {
 	r.begin()
-	i := 0
+	i, s, found := r.find(id)
+	body := int(s.start) + 1
+	tail := max(int(s.end), body) + editRoom // where what follows the section is moved to meanwhile
+	rest := len(r.b) - int(s.end)
+	r.stretch(int(s.end), tail)
+	after := change(r.b[body : tail-editRoom : tail])
+	if n := len(after); n > 0 && &after[0] != &r.b[body] { // it found no room
+		if body+n > tail {
+			r.stretch(tail, body+n)
+			tail = body + n
+		}
+		copy(r.b[body:], after)
+	}
+	end := int(s.start)
+	if len(after) > 0 {
+		r.b[end] = id
+		end = body + len(after)
+	}
+	copy(r.b[end:], r.b[tail:])
+	r.b = r.b[:end+rest]
+	r.resize(i, s, found, end)
+}
+
+// find returns the section of an id and its index, or where it would be, without any length.
+func (r *Record) find(id byte) (i int, s section, found bool) {
 	for i < len(r.sections) && r.sections[i].id < id {
 		i++
 	}
-	old := section{id: id, start: headSize, end: headSize}
+	if i < len(r.sections) && r.sections[i].id == id {
+		return i, r.sections[i], true
+	}
+	s = section{id: id, start: headSize, end: headSize}
 	if i > 0 {
-		old.start, old.end = r.sections[i-1].end, r.sections[i-1].end
+		s.start, s.end = r.sections[i-1].end, r.sections[i-1].end
 	}
-	found := i < len(r.sections) && r.sections[i].id == id
-	if found {
-		old = r.sections[i]
-	}
-	r.scratch = r.scratch[:0]
-	if found {
-		r.scratch = append(r.scratch, r.b[old.start+1:old.end]...)
-	}
-	r.scratch = change(r.scratch)
-	r.replace(i, found, old, r.scratch)
+	return i, s, false
 }
 
-// replace puts a section with the given body where old was, and moves what
-// follows.
-func (r *Record) replace(i int, found bool, old section, body []byte) {
-	grown := 1 + len(body) - (old.end - old.start)
-	if len(body) == 0 {
-		grown--
-	}
-	oldLen := len(r.b)
-	if grown > 0 {
-		r.b = append(r.b, make([]byte, grown)...)
-	}
-	copy(r.b[old.end+grown:], r.b[old.end:oldLen])
-	r.b = r.b[:oldLen+grown]
-	switch {
-	case len(body) > 0 && found:
-		r.sections[i].end += grown
-		i++
-	case len(body) > 0:
-		r.sections = append(r.sections, section{})
-		copy(r.sections[i+1:], r.sections[i:])
-		r.sections[i] = section{id: old.id, start: old.start, end: old.end + grown}
-		i++
+// stretch moves what lies at a place and behind it to a later one.
+func (r *Record) stretch(from, to int) {
+	old := len(r.b)
+	r.b = slices.Grow(r.b, to-from)[:old+to-from]
+	copy(r.b[to:], r.b[from:old])
+}
+
+// resize notes that section i, which was s if it was found, ends elsewhere now; it is none when it ends where it starts.
+func (r *Record) resize(i int, s section, found bool, end int) {
+	by := uint32(end) - s.end //nolint:gosec // wraps around where the section got shorter
+	switch s.end += by; {
+	case s.end == s.start && found:
+		r.sections = slices.Delete(r.sections, i, i+1)
+	case s.end == s.start:
 	case found:
-		r.sections = append(r.sections[:i], r.sections[i+1:]...)
-	}
-	if len(body) > 0 {
-		r.b[old.start] = old.id
-		copy(r.b[old.start+1:], body)
+		r.sections[i] = s
+		i++
+	default:
+		r.sections = slices.Insert(r.sections, i, s)
+		i++
 	}
 	for ; i < len(r.sections); i++ {
-		r.sections[i].start += grown
-		r.sections[i].end += grown
+		r.sections[i].start += by
+		r.sections[i].end += by
 	}
 }
 

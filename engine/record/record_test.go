@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -198,5 +199,50 @@ func BenchmarkRecord(b *testing.B) {
 		apply(i)
 		i++
 		stored = append(stored[:0], r.Bytes()...)
+	}
+}
+
+// TestEditsKeepTheOtherSections makes sections longer, shorter, new and none, in place and elsewhere, and holds all of
+// them against plain copies.
+func TestEditsKeepTheOtherSections(t *testing.T) {
+	random := rand.New(rand.NewPCG(21, 22))
+	for range 200 {
+		var r Record
+		want := map[byte][]byte{}
+		for range 60 {
+			id := byte(1 + random.IntN(8))
+			size := []int{0, 1, random.IntN(40), random.IntN(400)}[random.IntN(4)]
+			elsewhere := random.IntN(4) == 0
+			next := make([]byte, size)
+			for i := range next {
+				next[i] = byte(random.Uint32())
+			}
+			r.edit(id, func(b []byte) []byte {
+				if !bytes.Equal(b, want[id]) {
+					t.Fatalf("section %d is not what it was left as", id)
+				}
+				if elsewhere {
+					return next
+				}
+				return append(b[:0], next...)
+			})
+			if want[id] = next; size == 0 {
+				delete(want, id)
+			}
+			checkSections(t, &r, want)
+		}
+	}
+}
+
+func checkSections(t *testing.T, r *Record, want map[byte][]byte) {
+	t.Helper()
+	size := headSize
+	for id, b := range want {
+		if size += 1 + len(b); !bytes.Equal(r.body(id), b) {
+			t.Fatalf("section %d: %d bytes, want %d, or others", id, len(r.body(id)), len(b))
+		}
+	}
+	if len(r.b) != size || len(r.sections) != len(want) {
+		t.Fatalf("%d bytes in %d sections, want %d in %d", len(r.b), len(r.sections), size, len(want))
 	}
 }
