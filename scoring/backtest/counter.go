@@ -12,8 +12,7 @@ import (
 
 // counter holds the record of every subject it met, and counts in them as a store does.
 type counter struct {
-	records  map[[hashing.IDSize]byte]*record.Record // ids differ between kinds of subjects, too
-	slab     []record.Record                         // room for new ones
+	records  *population
 	seen     engine.Observation
 	entry    record.Entry
 	event    engine.Event
@@ -22,11 +21,8 @@ type counter struct {
 	due      outcomes
 }
 
-// slabSize is how many records are made at once.
-const slabSize = 256
-
 func newCounter(p *scoring.Policy) *counter {
-	c := &counter{records: map[[hashing.IDSize]byte]*record.Record{}, values: make([]float64, p.Slots())}
+	c := &counter{records: newPopulation(), values: make([]float64, p.Slots())}
 	c.maxLinks, _ = p.AccountsPerPhone()
 	return c
 }
@@ -78,20 +74,11 @@ func (c *counter) complete(e *record.Entry) *record.Entry {
 
 // find looks up the records of an event's subjects, and makes those of subjects never seen.
 func (c *counter) find(subjects *hashing.Subjects) {
-	for kind, s := range subjects {
+	for kind := range subjects {
 		c.seen.Records[kind] = nil
-		if !s.Given() {
-			continue
+		if s := &subjects[kind]; s.Given() {
+			c.seen.Records[kind] = c.records.record(&s.ID)
 		}
-		r := c.records[s.ID]
-		if r == nil {
-			if len(c.slab) == 0 {
-				c.slab = record.NewRecords(slabSize)
-			}
-			r, c.slab = &c.slab[0], c.slab[1:]
-			c.records[s.ID] = r
-		}
-		c.seen.Records[kind] = r
 	}
 }
 

@@ -31,7 +31,7 @@ func Replay(ctx context.Context, cfg Config) (*Result, error) {
 			cfg.Policy.Judge(c.values, e.ID.Draw(), r.New)
 			return r.New.Decision
 		})
-		if cfg.MaxSubjects > 0 && len(c.records) > cfg.MaxSubjects {
+		if cfg.MaxSubjects > 0 && c.records.taken > cfg.MaxSubjects {
 			return ErrTooManySubjects
 		}
 		if v.listless(cfg.Policy, reads) {

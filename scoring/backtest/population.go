@@ -1,0 +1,97 @@
+package backtest
+
+import (
+	"encoding/binary"
+
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+)
+
+// population holds the record of every subject that a replay met. Looking one up is most of what a replay waits for, since
+// nothing tells the processor's caches who comes next: so it takes one look at a table, and one at the record.
+type population struct {
+	table []place // a power of two of them, at most three quarters taken
+	shift int     // 64 less the bits of a place's index
+	taken int
+	slabs [][]resident
+}
+
+// place is where a subject may stand in the table.
+type place struct {
+	id       uint64 // the first bytes of its pseudonym
+	resident uint32 // from 1; 0 for none
+}
+
+// resident is a subject with its record.
+type resident struct {
+	id     [hashing.IDSize]byte // ids differ between kinds of subjects, too
+	record record.Record
+}
+
+const (
+	firstBits = 12
+	slabSize  = 256 // residents that are made at once
+)
+
+func newPopulation() *population {
+	return &population{table: make([]place, 1<<firstBits), shift: 64 - firstBits}
+}
+
+// record returns the record of a subject, which is made if there is none.
+func (p *population) record(id *[hashing.IDSize]byte) *record.Record {
+	key := binary.LittleEndian.Uint64(id[:])
+	for at := p.home(key); ; at++ {
+		there := &p.table[at&uint64(len(p.table)-1)]
+		if there.resident == 0 {
+			return p.add(there, key, id)
+		}
+		if there.id == key {
+			if r := p.at(there.resident); r.id == *id {
+				return &r.record
+			}
+		}
+	}
+}
+
+// home is where in the table a subject is looked for first: multiplied, every bit of its pseudonym counts.
+func (p *population) home(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 >> p.shift }
+
+func (p *population) at(n uint32) *resident { return &p.slabs[(n-1)/slabSize][(n-1)%slabSize] }
+
+func (p *population) add(there *place, key uint64, id *[hashing.IDSize]byte) *record.Record {
+	if p.taken%slabSize == 0 {
+		p.slabs = append(p.slabs, newResidents())
+	}
+	p.taken++
+	*there = place{key, uint32(p.taken)} //nolint:gosec // 4 billion subjects do not fit into memory
+	r := p.at(there.resident)
+	r.id = *id
+	if p.taken*4 > len(p.table)*3 {
+		p.grow()
+	}
+	return &r.record
+}
+
+func newResidents() []resident {
+	all, records := make([]resident, slabSize), record.NewRecords(slabSize)
+	for i := range all {
+		all[i].record = records[i]
+	}
+	return all
+}
+
+func (p *population) grow() {
+	old := p.table
+	p.table = make([]place, 2*len(old))
+	p.shift--
+	for _, moving := range old {
+		if moving.resident == 0 {
+			continue
+		}
+		at := p.home(moving.id)
+		for p.table[at].resident != 0 {
+			at = (at + 1) & uint64(len(p.table)-1)
+		}
+		p.table[at] = moving
+	}
+}
