@@ -22,6 +22,7 @@ type bench struct {
 	long   bool
 	cycles int           // 0 for the harness's own
 	span   time.Duration // 0 for the harness's own
+	rate   float64       // events a second, 0 for the harness's own
 	seed   uint64
 }
 
@@ -70,6 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&b.bin, "bin", "", "server to try (default: built from this tree)")
 	flags.IntVar(&b.cycles, "cycles", 0, "how often, instead of the form's own number")
 	flags.DurationVar(&b.span, "for", 0, "how long, instead of the form's own time")
+	flags.Float64Var(&b.rate, "rate", 0, "events a second, instead of what is measured first")
 	flags.Uint64Var(&b.seed, "seed", uint64(time.Now().UnixNano()), "of all that is random")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -93,6 +95,7 @@ func (b *bench) all(names []string) (err error) {
 	if b.bin == "" {
 		b.bin = filepath.Join(b.folder, "ringfence")
 		build := exec.CommandContext(b.ctx, "go", "build", "-o", b.bin, "github.com/ringfence/ringfence/cmd/ringfence") //nolint:gosec // our own program
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")                                                               // as it is shipped: with it, Pebble has its memory from elsewhere
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("cannot build the server: %w", err)

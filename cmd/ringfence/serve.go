@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +50,7 @@ func newServe() *cobra.Command {
 	spanSetting(fl, &f.retain.Subjects, "keep_subjects")
 	spanSetting(fl, &f.retain.Log, "keep_events")
 	sizeSetting(fl, &f.retain.LogBytes, "log_bytes")
+	f.memory.add(cmd)
 	sizeSetting(fl, &f.reserve, "disk_reserve")
 	sizeSetting(fl, &f.changes, "max_in_flight")
 	switchSetting(fl, &f.quiet, "quiet")
@@ -87,7 +89,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := f.check(keys); err != nil {
+	if err := errors.Join(f.check(keys), f.memory.check()); err != nil {
 		return err
 	}
 	store, hasher, err := f.open(f.init, log)
@@ -115,7 +117,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	sweep := &sweeper{store: store, log: log}
 	cfg := server.Config{
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
-		MaxChanges: int(f.changes), Unready: unready(store), Measures: append(sweep.measures(), spaceMeasures(store)...),
+		MaxChanges: int(f.changes), Unready: unready(store), Measures: slices.Concat(sweep.measures(), spaceMeasures(store), holdingMeasures(store)),
 		Keys: keys, Domain: hashing.DefaultDomain, Domains: others, Audit: trail, TLS: secure,
 	}
 	if f.otlp != "" {
