@@ -87,7 +87,7 @@ func soakOf(b *bench, p *process) error {
 		return err
 	}
 	r := <-done
-	b.report("soaked", p, r)
+	b.report("soaked", p, r.summary())
 	settled := samples[len(samples)/5:]
 	for i, l := range levels {
 		first, last := ends(settled, i)
@@ -95,7 +95,7 @@ func soakOf(b *bench, p *process) error {
 		b.printf("%-16s %8.1f at first, %8.1f at last; slope %+6.2f %%/h, give or take %.2f", l.name, first, last, slope, give)
 	}
 	slope, _ := trend(settled, levelRSS)
-	return errors.Join(sound("soaked", r),
+	return errors.Join(sound("soaked", r.summary()),
 		b.longOnly(atMost("slope of the memory in %/h", slope, 1)),
 		atMost("more goroutines", grown(settled, levelGoroutines), 10),
 		atMost("more files", grown(settled, levelFiles), 20))
