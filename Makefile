@@ -141,7 +141,7 @@ faults-store:
 	RINGFENCE_FAULTS=ci go test -count 1 -timeout 30m -v -run $(FAULTS) ./engine/pebblestore -rapid.checks 100 -rapid.nofailfile
 
 faults-server:
-	go build -o bin/ ./bench/faults ./cmd/ringfence
+	CGO_ENABLED=0 go build -o bin/ ./bench/faults ./cmd/ringfence
 	$(MAKE) -j 3 faults-kill faults-replies faults-full KILLS=25 REPLIES=3000 BUILT=yes
 	bin/faults -bin bin/ringfence overload
 

@@ -22,7 +22,10 @@ type bench struct {
 	long   bool
 	cycles int           // 0 for the harness's own
 	span   time.Duration // 0 for the harness's own
+	rate   float64       // events a second, 0 for the harness's own
 	seed   uint64
+	cpus   string   // that the server may use, as taskset has them; "" for all
+	flags  []string // of the server, for overload
 }
 
 // pick returns the length of the short form, or of the long one, unless a flag says another one.
@@ -70,9 +73,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&b.bin, "bin", "", "server to try (default: built from this tree)")
 	flags.IntVar(&b.cycles, "cycles", 0, "how often, instead of the form's own number")
 	flags.DurationVar(&b.span, "for", 0, "how long, instead of the form's own time")
+	flags.Float64Var(&b.rate, "rate", 0, "events a second, instead of what is measured first")
 	flags.Uint64Var(&b.seed, "seed", uint64(time.Now().UnixNano()), "of all that is random")
+	flags.StringVar(&b.cpus, "cpus", "", "processors of the server, as taskset has them, such as 0 (run faults itself under taskset -c 1)")
+	flags.Func("serve", "a further argument of the server, for overload", func(text string) error {
+		b.flags = append(b.flags, text)
+		return nil
+	})
+	driven := flags.String("drive", "", "for the harness itself: a load, as JSON")
 	if err := flags.Parse(args); err != nil {
 		return 2
+	}
+	if *driven != "" {
+		if err := driveIt(ctx, *driven, stdout); err != nil {
+			_, _ = fmt.Fprintln(stderr, "faults:", err)
+			return 1
+		}
+		return 0
 	}
 	if flags.NArg() == 0 {
 		_, _ = fmt.Fprintln(stderr, "faults: say which: kill, replies, full, overload or soak")
@@ -93,6 +110,7 @@ func (b *bench) all(names []string) (err error) {
 	if b.bin == "" {
 		b.bin = filepath.Join(b.folder, "ringfence")
 		build := exec.CommandContext(b.ctx, "go", "build", "-o", b.bin, "github.com/ringfence/ringfence/cmd/ringfence") //nolint:gosec // our own program
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")                                                               // as it is shipped: with it, Pebble has its memory from elsewhere
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("cannot build the server: %w", err)

@@ -26,7 +26,11 @@ type process struct {
 // start runs a server on a folder and returns when it answers.
 func (b *bench) start(data string, flags ...string) (*process, error) {
 	args := append([]string{"serve", "--init", "--quiet", "--addr", "127.0.0.1:0", "--data", data}, flags...)
-	p := &process{cmd: exec.CommandContext(b.ctx, b.bin, args...), said: make(chan []byte, 1), dead: make(chan struct{})} //nolint:gosec // a server of our own
+	program := b.bin
+	if b.cpus != "" {
+		program, args = "taskset", append([]string{"-c", b.cpus, b.bin}, args...)
+	}
+	p := &process{cmd: exec.CommandContext(b.ctx, program, args...), said: make(chan []byte, 1), dead: make(chan struct{})} //nolint:gosec // a server of our own
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -81,18 +81,39 @@ type result struct {
 	broken   atomic.Int64 // connections that ended before an answer
 
 	mu    sync.Mutex
-	times []time.Duration // of answers with 200, from when they were due; guarded by mu
+	times []time.Duration // of answers with 200; guarded by mu
+	lags  []time.Duration // how late the client itself was, of events that nothing else held up; guarded by mu
 }
 
-// percentile returns the time that so many of a hundred answers took at most.
-func (r *result) percentile(p float64) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.times) == 0 {
+// percentile returns the time that so many of a hundred took at most.
+func percentile(times []time.Duration, p float64) time.Duration {
+	if len(times) == 0 {
 		return 0
 	}
-	slices.Sort(r.times)
-	return r.times[min(int(float64(len(r.times))*p/100), len(r.times)-1)]
+	slices.Sort(times)
+	return times[min(int(float64(len(times))*p/100), len(times)-1)]
+}
+
+// summary is what a load met, in figures.
+type summary struct {
+	Answered, Shed, Other, Broken int64
+	P50, P99                      time.Duration // of answers with 200
+	Lag99                         time.Duration // of the client's own lateness
+}
+
+func (r *result) summary() summary {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return summary{
+		r.answered.Load(), r.shed.Load(), r.other.Load(), r.broken.Load(),
+		percentile(r.times, 50), percentile(r.times, 99), percentile(r.lags, 99),
+	}
+}
+
+func (r *result) late(lag time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lags = append(r.lags, lag)
 }
 
 func (r *result) add(status int, err error, took time.Duration) {
@@ -154,7 +175,8 @@ func press(ctx context.Context, address string, conns int, span time.Duration) *
 }
 
 // pace sends events at a rate over so many connections, for some time. What an event takes counts from when it was due, so that a server
-// that makes everybody wait does not look quick.
+// that makes everybody wait does not look quick. But where a connection was free then and the client woke up late, since its machine was busy,
+// that is the client's own lag, and is counted apart.
 func pace(ctx context.Context, address string, conns int, rate float64, span time.Duration) *result {
 	r := new(result)
 	began := time.Now()
@@ -167,8 +189,15 @@ func pace(ctx context.Context, address string, conns int, rate float64, span tim
 			for {
 				n := next.Add(1) - 1
 				due := began.Add(time.Duration(n) * every)
-				if due.Sub(began) > span || pause(ctx, time.Until(due)) != nil {
+				if due.Sub(began) > span {
 					break
+				}
+				if wait := time.Until(due); wait > 0 {
+					if pause(ctx, wait) != nil {
+						break
+					}
+					r.late(time.Since(due))
+					due = time.Now()
 				}
 				c = r.ask(ctx, address, c, int(n), due)
 			}

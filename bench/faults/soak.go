@@ -5,25 +5,66 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// sample is what the server held at some moment.
-type sample struct {
-	at         time.Duration
-	rss        float64 // MiB
-	goroutines float64
-	files      float64
+// What a soaked server may keep: little, so that all of it is full within the first minutes, and what still grows then is a leak. Its
+// callers are always the same few thousand subjects, and its log loses the oldest minutes as new ones come.
+var soaked = []string{
+	"--cache-bytes", "2097152", "--block-cache-bytes", "16777216", "--memtable-bytes", "4194304", "--log-bytes", "33554432",
 }
 
-// soak keeps the server at half of what it bears, and watches its memory, goroutines and files. The first fifth is warm-up. Bars
-// that need an hour hold in the long form only.
+// level is something that is watched: what of it must not grow, and where it comes from.
+type level struct {
+	name string
+	unit float64
+	read func(use, map[string]float64) float64
+}
+
+func metricOf(name string) func(use, map[string]float64) float64 {
+	return func(_ use, m map[string]float64) float64 { return m[name] }
+}
+
+// Places of levels that have a bar.
+const (
+	levelRSS = iota
+	levelGoroutines
+	levelFiles
+)
+
+var levels = []level{
+	{"RSS MiB", mib, func(u use, _ map[string]float64) float64 { return float64(u.rss) }},
+	{"goroutines", 1, metricOf("go_goroutines")},
+	{"files", 1, func(u use, _ map[string]float64) float64 { return float64(u.files) }},
+	{"heap in use MiB", mib, metricOf("go_memstats_heap_inuse_bytes")},
+	{"stacks MiB", mib, metricOf("go_memstats_stack_inuse_bytes")},
+	{"records MiB", mib, metricOf("ringfence_record_cache_bytes")},
+	{"spare MiB", mib, metricOf("ringfence_record_spare_bytes")},
+	{"blocks MiB", mib, metricOf("ringfence_block_cache_bytes")},
+	{"memtables MiB", mib, metricOf("ringfence_memtable_bytes")},
+	{"log MiB", mib, metricOf("ringfence_log_bytes")},
+	{"tables", 1, metricOf("ringfence_tables")},
+	{"open tables", 1, metricOf("ringfence_open_tables")},
+	{"zombie tables", 1, metricOf("ringfence_zombie_tables")},
+	{"table reads", 1, metricOf("ringfence_table_reads")},
+}
+
+// sample is what the server held at some moment, by level.
+type sample struct {
+	at   time.Duration
+	held []float64
+}
+
+// soak keeps the server at half of what it bears, or at the rate that was given, and watches what it holds. The first fifth is warm-up. The
+// bar of the memory's slope needs an hour and holds in the long form only.
 func soak(b *bench) error {
-	p, err := b.start(filepath.Join(b.folder, "soak"))
+	p, err := b.start(filepath.Join(b.folder, "soak"), soaked...)
 	if err != nil {
 		return err
 	}
@@ -34,76 +75,146 @@ func soak(b *bench) error {
 func soakOf(b *bench, p *process) error {
 	address := strings.TrimPrefix(p.url, "http://")
 	span := b.pickSpan(time.Minute, time.Hour)
-	l := bear(b, address, min(span/10, 20*time.Second))
+	rate := b.rate
+	if rate == 0 {
+		rate = bear(b, address, min(span/10, 20*time.Second)).rate / 2
+	}
+	b.printf("soak: %v at %.0f events/s", span, rate)
 	done := make(chan *result, 1)
-	go func() { done <- pace(b.ctx, address, 32, l.rate/2, span) }()
-	samples, err := watch(b.ctx, p, done, span)
+	go func() { done <- pace(b.ctx, address, 32, rate, span) }()
+	samples, err := watch(b, p, done, span)
 	if err != nil {
 		return err
 	}
 	r := <-done
-	b.report("half load", p, r)
+	b.report("soaked", p, r.summary())
 	settled := samples[len(samples)/5:]
-	slope := slopePerHour(settled)
-	first, last := settled[0], settled[len(settled)-1]
-	b.printf("soak: %v at %.0f events/s; memory %.0f to %.0f MiB, slope %.2f %%/h; goroutines %.0f to %.0f; files %.0f to %.0f",
-		span, l.rate/2, first.rss, last.rss, slope, first.goroutines, last.goroutines, first.files, last.files)
-	return errors.Join(sound("half load", r),
+	for i, l := range levels {
+		first, last := ends(settled, i)
+		slope, give := trend(settled, i)
+		b.printf("%-16s %8.1f at first, %8.1f at last; slope %+6.2f %%/h, give or take %.2f", l.name, first, last, slope, give)
+	}
+	slope, _ := trend(settled, levelRSS)
+	return errors.Join(sound("soaked", r.summary()),
 		b.longOnly(atMost("slope of the memory in %/h", slope, 1)),
-		atMost("more goroutines", last.goroutines-first.goroutines, 20),
-		atMost("more files", last.files-first.files, 20))
+		atMost("more goroutines", grown(settled, levelGoroutines), 10),
+		atMost("more files", grown(settled, levelFiles), 20))
 }
 
-// watch samples a process until its load is through.
-func watch(ctx context.Context, p *process, done chan *result, span time.Duration) ([]sample, error) {
+// watch samples a process until its load is through, and prints a sample in twenty-four.
+func watch(b *bench, p *process, done chan *result, span time.Duration) ([]sample, error) {
 	began := time.Now()
 	var all []sample
+	var names []string
+	for _, l := range levels {
+		names = append(names, l.name)
+	}
+	b.printf("%8s: %s", "time", strings.Join(names, ", "))
 	for len(done) == 0 {
-		if err := pause(ctx, span/120); err != nil {
+		if err := pause(b.ctx, span/240); err != nil {
 			return nil, err
 		}
-		goroutines, err := p.metric(ctx, "go_goroutines")
+		metrics, err := p.metrics(b.ctx)
 		if err != nil {
 			return nil, err
 		}
-		u := p.use()
-		all = append(all, sample{time.Since(began), float64(u.rss) / mib, goroutines, float64(u.files)})
+		s := sample{at: time.Since(began)}
+		text := ""
+		for _, l := range levels {
+			s.held = append(s.held, l.read(p.use(), metrics)/l.unit)
+			text += fmt.Sprintf(" %6.1f", s.held[len(s.held)-1])
+		}
+		if all = append(all, s); len(all)%10 == 0 {
+			b.printf("%8v:%s", s.at.Round(time.Second), text)
+		}
 	}
-	if len(all) < 10 {
+	if len(all) < 20 {
 		return nil, errors.New("too few samples")
 	}
 	return all[:len(all)-1], nil // the last one saw the load end
 }
 
-// metric asks a server for one of its metrics.
-func (p *process) metric(ctx context.Context, name string) (float64, error) {
+// metrics asks a server for its metrics that have no labels.
+func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/metrics", nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	all := map[string]float64{}
 	for line := range strings.Lines(string(text)) {
-		if v, ok := strings.CutPrefix(line, name+" "); ok {
-			return strconv.ParseFloat(strings.TrimSpace(v), 64)
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			all[name] = v
 		}
 	}
-	return 0, fmt.Errorf("there is no metric %s", name)
+	for _, l := range []string{"go_goroutines", "ringfence_tables"} {
+		if _, ok := all[l]; !ok {
+			return nil, fmt.Errorf("there is no metric %s", l)
+		}
+	}
+	return all, nil
 }
 
-// slopePerHour fits a line through the memory, and returns its rise in percent of the mean an hour.
-func slopePerHour(all []sample) float64 {
-	var x, y, xx, xy, n float64
-	for _, s := range all {
-		h := s.at.Hours()
-		x, y, xx, xy, n = x+h, y+s.rss, xx+h*h, xy+h*s.rss, n+1
+// ends returns the medians of a level in the first and in the last tenth of the samples.
+func ends(all []sample, level int) (first, last float64) {
+	tenth := max(len(all)/10, 1)
+	return middle(all[:tenth], level).held[level], middle(all[len(all)-tenth:], level).held[level]
+}
+
+func grown(all []sample, level int) float64 {
+	first, last := ends(all, level)
+	return last - first
+}
+
+// middle returns the sample in the middle of a few, by level, at the time of the one in the middle.
+func middle(few []sample, level int) sample {
+	at := few[len(few)/2].at
+	sorted := slices.SortedFunc(slices.Values(few), func(a, b sample) int { return int(math.Copysign(1, a.held[level]-b.held[level])) })
+	return sample{at, sorted[len(sorted)/2].held}
+}
+
+// points is how many parts of a run a line is fitted through: what one part is by accident is not what the next one is.
+const points = 24
+
+// trend fits a line through the medians of a level, and returns its rise in percent of the mean an hour, with the standard error of that.
+func trend(all []sample, level int) (slope, give float64) {
+	var x, y []float64
+	for part := range points {
+		few := all[part*len(all)/points : (part+1)*len(all)/points]
+		if len(few) > 0 {
+			m := middle(few, level)
+			x, y = append(x, m.at.Hours()), append(y, m.held[level])
+		}
 	}
-	return (n*xy - x*y) / (n*xx - x*x) / (y / n) * 100
+	mx, my := mean(x), mean(y)
+	var xx, xy, rest float64
+	for i := range x {
+		xx, xy = xx+(x[i]-mx)*(x[i]-mx), xy+(x[i]-mx)*(y[i]-my)
+	}
+	if my == 0 || xx == 0 || len(x) < 3 {
+		return 0, 0
+	}
+	slope = xy / xx
+	for i := range x {
+		off := y[i] - my - slope*(x[i]-mx)
+		rest += off * off
+	}
+	return slope / my * 100, math.Sqrt(rest/float64(len(x)-2)/xx) / my * 100
+}
+
+func mean(all []float64) float64 {
+	sum := 0.0
+	for _, v := range all {
+		sum += v
+	}
+	return sum / float64(len(all))
 }

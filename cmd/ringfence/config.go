@@ -65,8 +65,19 @@ type Config struct {
 	// KeepEvents is how long an event stays in the log: at least an hour, at most as long as subjects.
 	KeepEvents time.Duration `yaml:"keep_events" default:"2160h0m0s" usage:"how long events are kept in the log; at most as long as subjects"`
 
-	// LogBytes bounds the log on the disk: beyond, its oldest hours go early.
+	// LogBytes bounds the log on the disk: beyond, its oldest hours go early, or the minutes of a single hour that is larger.
 	LogBytes int64 `yaml:"log_bytes" default:"21474836480" usage:"size of the log on the disk beyond which its oldest hours are given up early"`
+
+	// CacheBytes bounds the records of subjects in memory, but for those that are not flushed yet; the process may take twice
+	// as much for them. A subject that is not in memory costs a read of the tables.
+	CacheBytes int64 `yaml:"cache_bytes" default:"268435456" usage:"bytes of subjects' records kept in memory; 0 is the default"`
+
+	// BlockCacheBytes bounds the blocks of tables in memory. 0 is a 32nd of the memory that the process may have, from 16 MiB to 1 GiB.
+	BlockCacheBytes int64 `yaml:"block_cache_bytes" default:"0" usage:"bytes of blocks of tables kept in memory; 0 is a 32nd of the machine's memory, from 16 MiB to 1 GiB"`
+
+	// MemTableBytes bounds each of up to four tables of recent log entries in memory. 0 is a 128th of the memory that the process may
+	// have, from 8 to 64 MiB.
+	MemTableBytes int64 `yaml:"memtable_bytes" default:"0" usage:"bytes of each of up to four tables of recent log entries in memory; 0 is a 128th of the machine's memory, from 8 to 64 MiB"`
 
 	// DiskReserve is how many bytes stay free on the disk: below, nothing is counted and only reads are answered. -1 is none.
 	DiskReserve int64 `yaml:"disk_reserve" default:"268435456" usage:"free bytes on the disk below which nothing is counted and only reads are answered; -1 is none"`

@@ -28,6 +28,7 @@ type dataFlags struct {
 	reserve  int64            // free bytes on the disk below which nothing is changed; 0 is the default
 	ballast  int64            // see pebblestore.Options
 	retain   engine.Retention // zero is what the server was last given
+	memory   memoryFlags
 
 	passphraseFile string
 	callers        string
@@ -81,7 +82,9 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 }
 
 func (f *dataFlags) options(ring *hashing.Keyring, log *slog.Logger) pebblestore.Options {
-	return pebblestore.Options{Keys: ring.KeyChecks(), Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die, Reserve: f.reserve, Ballast: f.ballast}
+	o := pebblestore.Options{Keys: ring.KeyChecks(), Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die, Reserve: f.reserve, Ballast: f.ballast}
+	f.memory.bound(&o)
+	return o
 }
 
 // rewrite rewrites the store, which nobody else may have open.

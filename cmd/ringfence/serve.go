@@ -52,6 +52,7 @@ func newServe() *cobra.Command {
 	spanSetting(fl, &f.retain.Subjects, "keep_subjects")
 	spanSetting(fl, &f.retain.Log, "keep_events")
 	sizeSetting(fl, &f.retain.LogBytes, "log_bytes")
+	f.memory.add(cmd)
 	sizeSetting(fl, &f.reserve, "disk_reserve")
 	sizeSetting(fl, &f.changes, "max_in_flight")
 	switchSetting(fl, &f.quiet, "quiet")
@@ -90,7 +91,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := f.check(keys); err != nil {
+	if err := errors.Join(f.check(keys), f.memory.check()); err != nil {
 		return err
 	}
 	store, hasher, err := f.open(f.init, log)
@@ -119,7 +120,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	watch := newKeyWatch(&f.dataFlags, store, log)
 	cfg := server.Config{
 		Engine: e, Hasher: hasher, Log: log, OnError: onError, LateEvents: store.LateEvents, Stalls: store.Stalls,
-		MaxChanges: int(f.changes), Unready: unready(store), Measures: slices.Concat(sweep.measures(), spaceMeasures(store), watch.measures()),
+		MaxChanges: int(f.changes), Unready: unready(store), Measures: slices.Concat(sweep.measures(), spaceMeasures(store), holdingMeasures(store), watch.measures()),
 		SubjectKeys: f.keysOf(hashing.DefaultDomain), Retention: store.Retention(), KeyUse: watch.use,
 		Version: version, Keys: keys, Domain: hashing.DefaultDomain, Domains: others, Audit: trail, TLS: secure,
 	}

@@ -14,7 +14,7 @@ import (
 // A sweeper works for one part of sweepShare of the time, and rests between rounds.
 const (
 	sweepShare = 20
-	sweepRest  = 10 * time.Minute
+	sweepRest  = time.Minute // in which the log may outgrow its bound
 	sweepLeast = 10 * time.Millisecond
 )
 

@@ -93,7 +93,7 @@ func (sh *shard) put(s hashing.Subject, b []byte, dirty bool) int64 {
 }
 
 // leastSpare is how much spare memory is never worth the work.
-const leastSpare = 16 << 10
+const leastSpare = 4 << 10
 
 // spare returns how many bytes are held and not in use: cells of a size that is no longer asked
 // for, mostly, since records grow.

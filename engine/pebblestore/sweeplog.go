@@ -11,8 +11,12 @@ import (
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// hour is the unit, in numbers of changes, in which the log is given up.
-const hour = record.Seq(60 * 60 * 1e6)
+// hour is the unit, in numbers of changes, in which the log is given up; and minute where a single hour is larger than the
+// whole log may be.
+const (
+	hour   = 60 * minute
+	minute = record.Seq(60 * 1e6)
+)
 
 // sweepLog gives up the hours of every domain's log that are over and out of force, in one range each; and
 // the oldest hour of all, when the log is larger than it may be.
@@ -30,11 +34,32 @@ func (s *Store) sweepLog(now int64, swept *engine.Swept) error {
 	}
 	before := (oldest/hour + 1) * hour
 	if uint64(before) > s.watermark.Load() {
-		return nil // never the hour in which events still arrive
+		return s.sweepMinutes(oldest, swept)
 	}
 	n, err = s.trimLog(before)
 	swept.Ranges += n
 	return err
+}
+
+// sweepMinutes gives up the oldest minutes of the hour in which events still arrive, until the log is as small as it has to be, but
+// never the last minute.
+func (s *Store) sweepMinutes(oldest record.Seq, swept *engine.Swept) error {
+	for range hour / minute {
+		before := (oldest/minute + 1) * minute
+		if uint64(before) > s.lastSeq.Load() {
+			return nil
+		}
+		n, err := s.trimLog(before)
+		swept.Ranges += n
+		if err != nil {
+			return err
+		}
+		var bytes uint64
+		if bytes, oldest, err = s.logSize(); err != nil || bytes <= uint64(s.opts.Retention.LogBytes) { //nolint:gosec // positive
+			return err
+		}
+	}
+	return nil
 }
 
 // trimLog deletes every event whose number is below a bound. Records must hold them all before: recovery
