@@ -159,8 +159,15 @@ func sweepAll(t *testing.T, s *Store, m *machine) (all engine.Swept) {
 	return all
 }
 
-// TestALogThatIsTooLargeLosesItsOldestHours fills the log hour by hour.
+// TestALogThatIsTooLargeLosesItsOldestHours fills the log hour by hour, and faster than that.
 func TestALogThatIsTooLargeLosesItsOldestHours(t *testing.T) {
+	for _, step := range []time.Duration{time.Hour, time.Minute} {
+		t.Run(step.String(), func(t *testing.T) { outgrow(t, step) })
+	}
+}
+
+func outgrow(t *testing.T, step time.Duration) {
+	t.Helper()
 	const bound = 1 << 20
 	m := newMachine()
 	o := Options{
@@ -188,7 +195,7 @@ func TestALogThatIsTooLargeLosesItsOldestHours(t *testing.T) {
 				oldest = d.ID
 			}
 		}
-		m.pass(time.Hour)
+		m.pass(step)
 	}
 	if err := s.flush.flush(s.lastSeq.Load); err != nil {
 		t.Fatal(err)
