@@ -139,7 +139,9 @@ func (b *batch) read(in *bufio.Reader) error {
 		if err := a.Err(); errors.Is(err, ErrTimeout) || err != nil && again(err) {
 			return err
 		}
-		a.Line = b.took()
+		if a.Line = b.took(); a.Line == 0 {
+			return errNotOurs
+		}
 		if !b.yield(a, nil) {
 			return errStopped
 		}
@@ -166,10 +168,13 @@ func readAnswer(in *bufio.Reader) (*BatchAnswer, error) {
 	return a, nil
 }
 
-// took drops the first line that waits, and returns its place among all.
+// took drops the first line that waits, and returns its place among all; 0 when none was sent that could be answered.
 func (b *batch) took() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.waiting) == 0 {
+		return 0
+	}
 	b.answered++
 	b.waiting = slices.Delete(b.waiting, 0, 1)
 	b.moved.Broadcast()

@@ -137,6 +137,16 @@ func TestBatchGivesUp(t *testing.T) {
 	}
 }
 
+// TestBatchOfAServerThatIsAhead reads an answer to a line that nobody has sent yet.
+func TestBatchOfAServerThatIsAhead(t *testing.T) {
+	b := &batch{yield: func(*BatchAnswer, error) bool { return true }}
+	b.moved.L = &b.mu
+	answer := `{"line":1,"status":422,"problem":{"type":"x","status":422}}` + "\n"
+	if err := b.read(bufio.NewReader(strings.NewReader(answer))); !errors.Is(err, errNotOurs) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestBatchStopsWhenAsked(t *testing.T) {
 	c, s := script(t)
 	s.streams = true

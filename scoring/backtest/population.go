@@ -41,7 +41,7 @@ func newPopulation() *population {
 func (p *population) record(id *[hashing.IDSize]byte) *record.Record {
 	key := binary.LittleEndian.Uint64(id[:])
 	for at := p.home(key); ; at++ {
-		there := &p.table[at&uint64(len(p.table)-1)]
+		there := &p.table[at&(len(p.table)-1)]
 		if there.resident == 0 {
 			return p.add(there, key, id)
 		}
@@ -54,7 +54,9 @@ func (p *population) record(id *[hashing.IDSize]byte) *record.Record {
 }
 
 // home is where in the table a subject is looked for first: multiplied, every bit of its pseudonym counts.
-func (p *population) home(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 >> p.shift }
+func (p *population) home(key uint64) int {
+	return int(key * 0x9e3779b97f4a7c15 >> p.shift) //nolint:gosec // a few bits
+}
 
 func (p *population) at(n uint32) *resident { return &p.slabs[(n-1)/slabSize][(n-1)%slabSize] }
 
@@ -90,7 +92,7 @@ func (p *population) grow() {
 		}
 		at := p.home(moving.id)
 		for p.table[at].resident != 0 {
-			at = (at + 1) & uint64(len(p.table)-1)
+			at = (at + 1) & (len(p.table) - 1)
 		}
 		p.table[at] = moving
 	}
