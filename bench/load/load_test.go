@@ -57,6 +57,23 @@ func TestClosedStopsAtItsLimit(t *testing.T) {
 	}
 }
 
+// TestClosedGivesUp holds that workers that get nowhere stop asking, and say why at first.
+func TestClosedGivesUp(t *testing.T) {
+	first := errors.New("first")
+	r := Closed(2, time.Hour, 10_000, func(int) func() error {
+		n := 0
+		return func() error {
+			if n++; n == 1 {
+				return first
+			}
+			return errRefused
+		}
+	})
+	if r.Events != 2*patience || r.Failed != r.Events || !errors.Is(r.First, first) {
+		t.Errorf("%d events, %d failed with %v", r.Events, r.Failed, r.First)
+	}
+}
+
 // TestOpenCountsTheWait holds that an event that waits for a worker counts from when it was due.
 func TestOpenCountsTheWait(t *testing.T) {
 	held := make(chan struct{})

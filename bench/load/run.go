@@ -1,6 +1,8 @@
 package load
 
 import (
+	"cmp"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -28,11 +30,16 @@ func (r *Result) CPUPerEvent() time.Duration { return r.CPU / time.Duration(max(
 // Worker returns the function that one worker calls for each event. It is called once, by the goroutine of that worker.
 type Worker func(worker int) func() error
 
+// patience is how many events in a row may fail before a worker of Closed gives up: one that cannot even connect fails as fast as it
+// can ask, and would leave millions of failures and no processor time to anybody else.
+const patience = 100
+
 // Closed keeps workers busy for a time, or until they have done limit events (0: no limit): each asks again as soon as it has its answer.
+// A worker ends early when 100 of its events have failed one after the other.
 func Closed(workers int, d time.Duration, limit uint64, work Worker) *Result {
 	var next atomic.Uint64
 	deadline := time.Now().Add(d)
-	return run(workers, work, func(int) func() (time.Time, bool) {
+	return run(workers, patience, work, func(int) func() (time.Time, bool) {
 		return func() (time.Time, bool) {
 			now := time.Now()
 			return now, now.Before(deadline) && (limit == 0 || next.Add(1) <= limit)
@@ -46,7 +53,7 @@ func Open(workers int, perSecond float64, d time.Duration, work Worker) *Result 
 	due := make(chan time.Time, 1<<16)
 	stop := pace(due, perSecond, d)
 	defer stop()
-	return run(workers, work, func(int) func() (time.Time, bool) {
+	return run(workers, math.MaxInt, work, func(int) func() (time.Time, bool) { // what is due has to be taken, failures or not
 		return func() (time.Time, bool) {
 			at, ok := <-due
 			return at, ok
@@ -76,22 +83,25 @@ func pace(due chan<- time.Time, perSecond float64, d time.Duration) (stop func()
 	return func() { stopped.Store(true) }
 }
 
-// run lets workers work until their source of due times ends.
-func run(workers int, work Worker, next func(int) func() (time.Time, bool)) *Result {
+// run lets workers work until their source of due times ends, or patience events in a row have failed.
+func run(workers, patience int, work Worker, next func(int) func() (time.Time, bool)) *Result {
 	var wg sync.WaitGroup
 	parts := make([]Result, workers)
 	start, used := time.Now(), CPU()
 	for w := range workers {
 		wg.Go(func() {
 			p, do, next := &parts[w], work(w), next(w)
-			for {
+			for inRow := 0; inRow < patience; {
 				at, ok := next()
 				if !ok {
 					return
 				}
-				if err := do(); err != nil {
+				if err := do(); err == nil {
+					inRow = 0
+				} else {
+					inRow++
 					p.Failed++
-					p.First = err
+					p.First = cmp.Or(p.First, err)
 				}
 				p.Events++
 				p.Latency.Add(time.Since(at))
