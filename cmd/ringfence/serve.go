@@ -179,10 +179,10 @@ func newEngine(ctx context.Context, store *pebblestore.Store, domain hashing.Dom
 	}
 	was := "no policy live"
 	if before.Live != 0 {
-		was = fmt.Sprintf("version %d live", before.Live)
+		was = fmt.Sprintf("version %d live in domain %d", before.Live, domain)
 		log.Warn("the file of --policy is in force in place of the policy that was live", "domain", domain, "was", before.Live, "is", live)
 	}
-	return e, trail.Append(byHand("policies.adopt", "", was, fmt.Sprintf("version %d live, from the file of serve", live)))
+	return e, trail.Append(byHand("policies.adopt", "", was, fmt.Sprintf("version %d live in domain %d, from the file of serve", live, domain)))
 }
 
 // otherDomains returns what the further domains of the keyring are served with. A policy is for those that have none yet.

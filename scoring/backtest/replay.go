@@ -14,7 +14,12 @@ func Replay(ctx context.Context, cfg Config) (*Result, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	vs, c := newVersions(&cfg), newCounter(cfg.Policy)
+	return cfg.replay(ctx, newCounter(cfg.Policy))
+}
+
+// replay is Replay, and leaves what was counted in c.
+func (cfg *Config) replay(ctx context.Context, c *counter) (*Result, error) {
+	vs := newVersions(cfg)
 	logged := make([]float64, cfg.Policy.Slots())
 	reads := cfg.Policy.Reads()
 	return cfg.run(ctx, "replay", func(e *record.Entry, r *Row) error {

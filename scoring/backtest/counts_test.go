@@ -1,0 +1,84 @@
+package backtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
+)
+
+// TestReplayCountsAsLive holds that counting a complete log again leaves every subject with what the store holds of it:
+// counts and distinct counts in several windows, totals, links, labels, when it was seen and its generation.
+func TestReplayCountsAsLive(t *testing.T) {
+	for seed := uint64(1); seed <= 8; seed++ {
+		r := rand.New(rand.NewPCG(seed, 13))
+		p := randomPolicy(t, r)
+		w := newWorld(t, p, "")
+		w.live(r, 400)
+		w.at++
+		w.assess(w.event(r)) // by when every outcome is due
+		met := map[hashing.Subject]bool{}
+		cfg := w.config(p)
+		cfg.Each = func(row *Row) error {
+			for _, s := range row.Entry.Subjects {
+				if s.Given() {
+					met[s] = true
+				}
+			}
+			return nil
+		}
+		w.check(cfg.check())
+		c := newCounter(p)
+		if _, err := cfg.replay(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if c.records.taken != len(met) || len(met) < 30 {
+			t.Fatalf("seed %d: counted %d subjects of %d", seed, c.records.taken, len(met))
+		}
+		kinds := [hashing.Kinds]int{}
+		for s := range met {
+			kinds[s.Kind]++
+			if live, again := tallies(w.observed(s), w.at), tallies(c.records.record(&s.ID), w.at); live != again {
+				t.Errorf("seed %d, a subject of kind %d: live\n%s\nreplayed\n%s", seed, s.Kind, live, again)
+			}
+		}
+		for kind := hashing.Phone; kind < hashing.Kinds; kind++ {
+			if kinds[kind] == 0 {
+				t.Errorf("seed %d: no subject of kind %d", seed, kind)
+			}
+		}
+	}
+}
+
+// observed returns what the store holds of a subject.
+func (w *world) observed(s hashing.Subject) *record.Record {
+	w.t.Helper()
+	ev := &engine.Event{Domain: w.hasher.Domain(), Time: w.at, Now: w.at}
+	ev.Subjects[s.Kind] = s
+	seen, err := w.store.Observe(w.t.Context(), ev)
+	w.check(err)
+	return seen.Records[s.Kind]
+}
+
+// tallies writes down all that can be asked of a record.
+func tallies(r *record.Record, at int64) string {
+	now := record.TimeOf(at)
+	text := fmt.Sprintf("first %d last %d generation %d links %d", r.FirstSeen(), r.LastSeen(), r.Generation(), r.Links())
+	for ev := scoring.Event(1); ev < scoring.Events; ev++ {
+		text += fmt.Sprintf("\nevent %d: total %d labels %d in", ev, r.Total(ev), r.Labels(ev))
+		for _, seconds := range []uint32{3600, 86400, 30 * 86400} {
+			text += fmt.Sprint(" ", r.Count(ev, now, seconds))
+		}
+	}
+	for m := scoring.Member(1); m < scoring.Members; m++ {
+		text += fmt.Sprintf("\nmember %d in", m)
+		for _, seconds := range []uint32{3600, 86400, 30 * 86400} {
+			text += fmt.Sprint(" ", r.Distinct(m, now, seconds))
+		}
+	}
+	return text
+}
