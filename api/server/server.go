@@ -96,7 +96,7 @@ type Config struct {
 	// Measures are further metrics.
 	Measures []Measure
 
-	// Keys of the domain that Engine and Hasher are of, for GET /v1/privacy. They may be nil.
+	// SubjectKeys are the keys of the domain that Engine and Hasher are of, for GET /v1/privacy. They may be nil.
 	SubjectKeys []hashing.DomainKey
 
 	// Retention is how long what is kept, for GET /v1/privacy.
