@@ -83,8 +83,9 @@ type Config struct {
 	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
 	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
 
-	// MaxChanges is how many requests that change something are worked on at a time; those beyond are refused with
-	// 503 and Retry-After. A batch bounds itself. Default DefaultMaxChanges.
+	// MaxChanges is how many requests that change something are worked on at a time, at most: fewer, when that many make one another
+	// wait. Those beyond wait for up to half a second, the newest first, and are then refused with 503 and Retry-After. A batch bounds
+	// itself. Default DefaultMaxChanges.
 	MaxChanges int
 
 	// Unready returns why no events should be sent here, "" when they should. It may be nil.
@@ -126,7 +127,7 @@ type Server struct {
 	handler  http.Handler
 	draining atomic.Bool
 	underWay atomic.Int64 // requests that are being answered
-	changes  atomic.Int64 // those of them that may change something, batches apart
+	gate     *gate        // that those of them pass that may change something, batches apart
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
@@ -163,6 +164,7 @@ func New(cfg Config) (*Server, error) {
 		cfg:           cfg,
 		jobs:          newJobs(),
 		reports:       make(chan struct{}, 1),
+		gate:          newGate(cfg.MaxChanges, time.Now, newRunQueue().lag),
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,
 		lineTimeout:   readTimeout,
@@ -212,7 +214,7 @@ func New(cfg Config) (*Server, error) {
 			registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 { return float64(c.count()) }))
 		}
 	}
-	for _, m := range cfg.Measures {
+	for _, m := range append(s.gate.measures(), cfg.Measures...) {
 		registry.MustRegister(m.collector())
 	}
 	if err := checkRoutes(s.routes()); err != nil {

@@ -2,13 +2,11 @@ package server
 
 import (
 	"net/http"
-	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 )
 
-// DefaultMaxChanges is what Config.MaxChanges is unless it says otherwise: more than shares of one sync pay for, and
-// on two cores some 50 ms of work.
+// DefaultMaxChanges is what Config.MaxChanges is unless it says otherwise: more than shares of one sync pay for.
 const DefaultMaxChanges = 512
 
 // reads are the calls with a body that change nothing.
@@ -16,9 +14,8 @@ var reads = map[string]bool{"/v1/links/check": true, "/v1/numbers/lookup": true,
 
 // ticket is a request's place among those that change something.
 type ticket struct {
-	changes *atomic.Int64
-	most    int64
-	taken   bool
+	gate  *gate
+	taken bool
 }
 
 const ticketKey = "ticket"
@@ -29,26 +26,25 @@ func (s *Server) bound(c *gin.Context) {
 	if c.Request.Method != http.MethodPost || reads[c.FullPath()] {
 		return
 	}
-	t := &ticket{changes: &s.changes, most: int64(s.cfg.MaxChanges)}
+	t := &ticket{gate: s.gate}
 	c.Set(ticketKey, t)
 	defer func() {
 		if t.taken {
-			t.changes.Add(-1)
+			t.gate.leave()
 		}
 	}()
 	c.Next()
 }
 
-// admitted takes the ticket of a request whose body was read, if it has one. It refuses those beyond the bound: they
-// would wait behind all others, and be answered when nobody waits for it any longer.
+// admitted takes the ticket of a request whose body was read, if it has one. It refuses those for whom there is no room for long: they
+// would be answered when nobody waits for it any more.
 func admitted(c *gin.Context) error {
 	t, _ := c.Value(ticketKey).(*ticket)
 	if t == nil || t.taken {
 		return nil
 	}
-	if t.changes.Add(1) > t.most {
-		t.changes.Add(-1)
-		return refuseBusy
+	if err := t.gate.enter(c.Request.Context()); err != nil {
+		return err
 	}
 	t.taken = true
 	return nil

@@ -61,7 +61,7 @@ type sample struct {
 	held []float64
 }
 
-// soak keeps the server at half of what it bears, or at the rate that was given, and watches what it holds. The first fifth is warm-up. The
+// soak keeps the server at half of what it bears, or at the rate that was given, and watches what it holds. The first two fifths are warm-up. The
 // bar of the memory's slope needs an hour and holds in the long form only.
 func soak(b *bench) error {
 	p, err := b.start(filepath.Join(b.folder, "soak"), soaked...)
@@ -88,7 +88,7 @@ func soakOf(b *bench, p *process) error {
 	}
 	r := <-done
 	b.report("soaked", p, r.summary())
-	settled := samples[len(samples)/5:]
+	settled := samples[2*len(samples)/5:]
 	for i, l := range levels {
 		first, last := ends(settled, i)
 		slope, give := trend(settled, i)

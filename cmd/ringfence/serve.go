@@ -81,6 +81,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 			return err
 		}
 	}
+	spareProcessor()
 	level := slog.LevelInfo
 	if f.quiet {
 		level = slog.LevelWarn
