@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"math"
@@ -31,29 +32,38 @@ func told(answer chan error) (ok bool, err error) {
 	}
 }
 
-// TestTheNewestGoesInFirst holds the order at a gate: the newest first, and those who have waited for patience not at all.
-func TestTheNewestGoesInFirst(t *testing.T) {
+// TestWhoFindsNoRoom holds the order at a gate: first come, first in, for a moment; and who is not in by then is told when patience ends.
+func TestWhoFindsNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1, time.Now, lagOf(0))
 		if err := g.enter(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		old := waitAt(t.Context(), g)
-		newer := waitAt(t.Context(), g)
+		first := waitAt(t.Context(), g)
+		second := waitAt(t.Context(), g)
+		time.Sleep(moment - time.Millisecond)
 		g.leave()
-		if ok, _ := told(old); ok {
-			t.Error("the older one is told first")
+		if ok, err := told(first); !ok || err != nil {
+			t.Errorf("the first is told %v, %v", ok, err)
 		}
-		if ok, err := told(newer); !ok || err != nil {
-			t.Errorf("the newest is told %v, %v", ok, err)
+		time.Sleep(2 * time.Millisecond)
+		g.leave()
+		if ok, _ := told(second); ok {
+			t.Error("the second is told before its patience ends")
 		}
-		time.Sleep(patience - time.Millisecond)
-		if ok, _ := told(old); ok {
-			t.Error("it is told before its patience ends")
+		if err := g.enter(t.Context()); err != nil {
+			t.Errorf("there is room, and who comes is told %v", err)
+		}
+		if limit, inside, waiting := g.state(); limit != 1 || inside != 1 || waiting != 1 {
+			t.Errorf("the limit is %d, %d are in, %d wait", limit, inside, waiting)
+		}
+		time.Sleep(patience - moment - 2*time.Millisecond)
+		if ok, _ := told(second); ok {
+			t.Error("the second is told before its patience ends")
 		}
 		time.Sleep(time.Millisecond)
-		if ok, err := told(old); !ok || !errors.Is(err, refuseBusy) {
-			t.Errorf("the old one is told %v, %v", ok, err)
+		if ok, err := told(second); !ok || !errors.Is(err, refuseBusy) {
+			t.Errorf("the second is told %v, %v", ok, err)
 		}
 		g.leave()
 		if _, inside, waiting := g.state(); inside != 0 || waiting != 0 {
@@ -62,119 +72,100 @@ func TestTheNewestGoesInFirst(t *testing.T) {
 	})
 }
 
-// TestWhoIsNotFreshWaitsForRoom holds that one who has waited for long goes in once most of the places are free, and no sooner.
-func TestWhoIsNotFreshWaitsForRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const most = 16
-		g := newGate(most, time.Now, lagOf((quickLag+quickLag/2)/2)) // neither more nor fewer
-		for range most {
-			if err := g.enter(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		old := waitAt(t.Context(), g)
-		time.Sleep(fresh + time.Millisecond)
-		for i := range most - most/8 - 1 {
-			if g.leave(); i < most/2 {
-				if ok, _ := told(old); ok {
-					t.Fatalf("it is in after %d have left", i+1)
-				}
-			}
-		}
-		if ok, _ := told(old); ok {
-			t.Fatal("it is in too soon")
-		}
-		g.leave()
-		if ok, err := told(old); !ok || err != nil {
-			t.Errorf("most places are free, and it is told %v, %v", ok, err)
-		}
-	})
-}
-
-// TestWhoLeavesTheGateTakesNoPlace ends the context of one that waits.
+// TestWhoLeavesTheGateTakesNoPlace ends the contexts of one in line, and of one who is held back.
 func TestWhoLeavesTheGateTakesNoPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, time.Now, lagOf(0))
-		_ = g.enter(t.Context())
-		ctx, cancel := context.WithCancel(t.Context())
-		gone := waitAt(ctx, g)
-		cancel()
-		if ok, err := told(gone); !ok || err == nil {
-			t.Errorf("told %v, %v", ok, err)
-		}
-		g.leave()
-		if _, inside, waiting := g.state(); inside != 0 || waiting != 0 {
-			t.Errorf("%d are in, %d wait", inside, waiting)
-		}
-	})
-}
-
-// TestSoManyWaitAtMost fills the gate: the oldest is refused for the newest.
-func TestSoManyWaitAtMost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, time.Now, lagOf(0))
-		_ = g.enter(t.Context())
-		first := waitAt(t.Context(), g)
-		var all []chan error
-		for range mostWaiting - 1 {
-			all = append(all, waitAt(t.Context(), g))
-		}
-		if ok, _ := told(first); ok {
-			t.Fatal("it is refused too soon")
-		}
-		all = append(all, waitAt(t.Context(), g))
-		if ok, err := told(first); !ok || !errors.Is(err, refuseBusy) {
-			t.Errorf("the oldest is told %v, %v", ok, err)
-		}
-		for _, a := range all {
-			if err := <-a; !errors.Is(err, refuseBusy) {
-				t.Fatalf("told %v", err)
+	for _, after := range []time.Duration{0, moment + time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGate(1, time.Now, lagOf(0))
+			_ = g.enter(t.Context())
+			ctx, cancel := context.WithCancel(t.Context())
+			gone := waitAt(ctx, g)
+			time.Sleep(after)
+			cancel()
+			if ok, err := told(gone); !ok || err == nil {
+				t.Errorf("told %v, %v", ok, err)
 			}
+			g.leave()
+			if _, inside, waiting := g.state(); inside != 0 || waiting != 0 {
+				t.Errorf("%d are in, %d wait", inside, waiting)
+			}
+		})
+	}
+}
+
+// TestSoManyAreHeldBackAtMost has more refused than are held back: the others are told at once.
+func TestSoManyAreHeldBackAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, time.Now, lagOf(0))
+		_ = g.enter(t.Context())
+		var told atomic.Int64
+		for range mostRefused + 7 {
+			go func() {
+				if err := g.enter(t.Context()); errors.Is(err, refuseBusy) {
+					told.Add(1)
+				}
+			}()
+		}
+		time.Sleep(moment + time.Millisecond)
+		if got := told.Load(); got != 7 {
+			t.Errorf("%d are told at once, want 7", got)
+		}
+		time.Sleep(patience)
+		if got := told.Load(); got != mostRefused+7 {
+			t.Errorf("%d are told in the end", got)
 		}
 		g.leave()
 	})
 }
 
-// TestTheLimitFollowsTheProcessors lets goroutines wait for processors, and then not.
+// TestTheLimitFollowsTheProcessors lets goroutines wait for processors under overload, and then not.
 func TestTheLimitFollowsTheProcessors(t *testing.T) {
+	const most = 512
 	lag := quickLag + 1
 	now := time.Unix(0, 0)
-	g := newGate(512, func() time.Time { return now }, func() time.Duration { return lag })
-	stretch := func() {
-		for range 400 {
-			_ = g.arrive()
+	g := newGate(most, func() time.Time { return now }, func() time.Duration { return lag })
+	stretches := func(n, crowd int) {
+		for range n {
+			var line []*list.Element
+			for range crowd {
+				if at := g.arrive(); at != nil {
+					line = append(line, at)
+				}
+			}
+			now = now.Add(gateStretch)
+			for g.inside > 0 {
+				g.leave()
+			}
+			for _, at := range line {
+				g.giveUp(at)
+			}
 		}
-		now = now.Add(gateStretch)
-		_, inside, _ := g.state()
-		for range inside {
-			g.leave()
+	}
+	for _, step := range []struct {
+		what   string
+		lag    time.Duration
+		n      int
+		crowd  int
+		least  int
+		atMost int
+	}{
+		{"processors are busy, and there is room for everybody", time.Hour, 20, most, most, most},
+		{"too many come, and the processors are busy", time.Hour, 2, most + 1, most / 8, most / 2},
+		{"for long", time.Hour, 20, most + 1, leastLimit, leastLimit},
+		{"neither busy nor idle", quickLag*3/4 + 1, 5, most + 1, leastLimit, leastLimit},
+		{"idle", 0, 60, most + 1, most, most},
+		{"busy again", time.Hour, 20, most + 1, leastLimit, leastLimit},
+		{"few come, and the processors are idle", 0, 60, 1, most, most},
+		{"the overload is over", time.Hour, 20, most / 2, most, most},
+	} {
+		lag = step.lag
+		if stretches(step.n, step.crowd); g.limit < step.least || g.limit > step.atMost {
+			t.Errorf("%s: the limit is %d, want %d to %d", step.what, g.limit, step.least, step.atMost)
 		}
-		for g.newest != nil {
-			g.giveUp(g.newest)
-		}
 	}
-	if stretch(); g.limit > 400 || g.limit < 300 {
-		t.Errorf("400 were in, and the limit becomes %d", g.limit)
-	}
-	for range 40 {
-		stretch()
-	}
-	if g.limit != leastLimit {
-		t.Errorf("processors are busy for long, and the limit is %d", g.limit)
-	}
-	lag = quickLag*3/4 + 1
-	if stretch(); g.limit != leastLimit {
-		t.Errorf("in between the limit becomes %d", g.limit)
-	}
-	lag = 0
-	for range 60 {
-		stretch()
-	}
-	if g.limit != 512 {
-		t.Errorf("processors are idle, and the limit is %d", g.limit)
-	}
-	if small := newGate(2, time.Now, lagOf(0)); small.pace.judge(2, 2, time.Hour) != 2 {
-		t.Error("the least limit is more than the most")
+	p := gatePace{lag: lagOf(time.Hour)}
+	if got := p.next(2, 2, now); got != 2 {
+		t.Errorf("the least limit of a gate for 2 is %d", got)
 	}
 }
 
@@ -187,7 +178,7 @@ func TestNoMoreAreInThanTheLimit(t *testing.T) {
 		for i := range 400 {
 			wg.Go(func() {
 				time.Sleep(time.Duration(i%20) * 7 * time.Millisecond)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+i%9)*80*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+i%9)*5*time.Millisecond)
 				defer cancel()
 				if g.enter(ctx) != nil {
 					refused.Add(1)
@@ -203,10 +194,10 @@ func TestNoMoreAreInThanTheLimit(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if most.Load() != 3 || through.Load() < 30 || refused.Load() == 0 || through.Load()+refused.Load() != 400 {
+		if most.Load() != 3 || through.Load() < 20 || refused.Load() == 0 || through.Load()+refused.Load() != 400 {
 			t.Errorf("at most %d in, %d through, %d refused", most.Load(), through.Load(), refused.Load())
 		}
-		if _, inside, waiting := g.state(); inside != 0 || waiting != 0 || g.oldest != nil {
+		if _, inside, waiting := g.state(); inside != 0 || waiting != 0 {
 			t.Errorf("%d are in, %d wait", inside, waiting)
 		}
 	})

@@ -83,9 +83,9 @@ type Config struct {
 	// Trace begins a span for a request and returns what ends it: see package tracing. It may be nil.
 	Trace func(ctx context.Context, traceparent, method, route string) (context.Context, func(status int))
 
-	// MaxChanges is how many requests that change something are worked on at a time, at most: fewer, when that many make one another
-	// wait. Those beyond wait for up to half a second, the newest first, and are then refused with 503 and Retry-After. A batch bounds
-	// itself. Default DefaultMaxChanges.
+	// MaxChanges is how many requests that change something are worked on at a time, at most: fewer, down to 16, when more have come and
+	// make one another wait. Those beyond wait for up to 25 ms for a place, and are otherwise refused, half a second after they
+	// came, with 503 and Retry-After. A batch bounds itself. Default DefaultMaxChanges.
 	MaxChanges int
 
 	// Unready returns why no events should be sent here, "" when they should. It may be nil.

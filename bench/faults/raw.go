@@ -176,16 +176,21 @@ func press(ctx context.Context, address string, conns int, span time.Duration) *
 
 // pace sends events at a rate over so many connections, for some time. What an event takes counts from when it was due, so that a server
 // that makes everybody wait does not look quick. But where a connection was free then and the client woke up late, since its machine was busy,
-// that is the client's own lag, and is counted apart.
+// that is the client's own lag, and is counted apart. The connections are there before.
 func pace(ctx context.Context, address string, conns int, rate float64, span time.Duration) *result {
 	r := new(result)
+	all := make([]*conn, conns)
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() { all[i], _ = dial(ctx, address) }) // one that is missing is tried again
+	}
+	wg.Wait()
+	_ = pause(ctx, time.Second) // the server has to take them in
 	began := time.Now()
 	every := time.Duration(float64(time.Second) / rate)
 	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range conns {
+	for _, c := range all {
 		wg.Go(func() {
-			var c *conn
 			for {
 				n := next.Add(1) - 1
 				due := began.Add(time.Duration(n) * every)

@@ -31,7 +31,8 @@ func metricOf(name string) func(use, map[string]float64) float64 {
 	return func(_ use, m map[string]float64) float64 { return m[name] }
 }
 
-// Places of levels that have a bar.
+// Places of levels that have a bar. A request under way has a goroutine that waits for its connection to break: how many there are at the moment of a
+// sample is chance, so they are left out.
 const (
 	levelRSS = iota
 	levelGoroutines
@@ -40,7 +41,9 @@ const (
 
 var levels = []level{
 	{"RSS MiB", mib, func(u use, _ map[string]float64) float64 { return float64(u.rss) }},
-	{"goroutines", 1, metricOf("go_goroutines")},
+	{"goroutines", 1, func(_ use, m map[string]float64) float64 {
+		return m["go_goroutines"] - m["ringfence_http_requests_in_flight"]
+	}},
 	{"files", 1, func(u use, _ map[string]float64) float64 { return float64(u.files) }},
 	{"heap in use MiB", mib, metricOf("go_memstats_heap_inuse_bytes")},
 	{"stacks MiB", mib, metricOf("go_memstats_stack_inuse_bytes")},
@@ -101,7 +104,10 @@ func soakOf(b *bench, p *process) error {
 		atMost("more files", grown(settled, levelFiles), 20))
 }
 
-// watch samples a process until its load is through, and prints a sample in twenty-four.
+// looks is how often a process is looked at in a run: often, since what it holds goes up and down with each collection of garbage.
+const looks = 1200
+
+// watch samples a process until its load is through, and prints a sample in fifty.
 func watch(b *bench, p *process, done chan *result, span time.Duration) ([]sample, error) {
 	began := time.Now()
 	var all []sample
@@ -111,7 +117,7 @@ func watch(b *bench, p *process, done chan *result, span time.Duration) ([]sampl
 	}
 	b.printf("%8s: %s", "time", strings.Join(names, ", "))
 	for len(done) == 0 {
-		if err := pause(b.ctx, span/240); err != nil {
+		if err := pause(b.ctx, span/looks); err != nil {
 			return nil, err
 		}
 		metrics, err := p.metrics(b.ctx)
@@ -124,11 +130,11 @@ func watch(b *bench, p *process, done chan *result, span time.Duration) ([]sampl
 			s.held = append(s.held, l.read(p.use(), metrics)/l.unit)
 			text += fmt.Sprintf(" %6.1f", s.held[len(s.held)-1])
 		}
-		if all = append(all, s); len(all)%10 == 0 {
+		if all = append(all, s); len(all)%50 == 0 {
 			b.printf("%8v:%s", s.at.Round(time.Second), text)
 		}
 	}
-	if len(all) < 20 {
+	if len(all) < looks/10 {
 		return nil, errors.New("too few samples")
 	}
 	return all[:len(all)-1], nil // the last one saw the load end
@@ -156,7 +162,7 @@ func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 			all[name] = v
 		}
 	}
-	for _, l := range []string{"go_goroutines", "ringfence_tables"} {
+	for _, l := range []string{"go_goroutines", "ringfence_http_requests_in_flight", "ringfence_tables"} {
 		if _, ok := all[l]; !ok {
 			return nil, fmt.Errorf("there is no metric %s", l)
 		}

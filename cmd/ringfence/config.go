@@ -82,9 +82,10 @@ type Config struct {
 	// DiskReserve is how many bytes stay free on the disk: below, nothing is counted and only reads are answered. -1 is none.
 	DiskReserve int64 `yaml:"disk_reserve" default:"268435456" usage:"free bytes on the disk below which nothing is counted and only reads are answered; -1 is none"`
 
-	// MaxInFlight is how many requests that change something are worked on at a time, at most; fewer, down to 16, while goroutines wait for a
-	// processor. Those beyond wait for up to half a second, the newest first, and are then answered with 503 and Retry-After.
-	MaxInFlight int64 `yaml:"max_in_flight" default:"512" usage:"requests that change something worked on at a time, at most; those beyond wait for half a second and are then answered with 503 and Retry-After"`
+	// MaxInFlight is how many requests that change something are worked on at a time, at most; fewer, down to 16, once more have come and
+	// processors are not to be had. Those beyond wait for up to 25 ms for a place, and are otherwise answered half a second after
+	// they came, with 503 and Retry-After.
+	MaxInFlight int64 `yaml:"max_in_flight" default:"512" usage:"requests that change something worked on at a time, at most; those beyond are answered with 503 and Retry-After, after half a second"`
 
 	// Policy is the policy file that serve puts in force when it starts, as a version of its own unless it is live already. "" goes on
 	// with what is live; in a new data folder, with the embedded policy.
