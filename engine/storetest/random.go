@@ -261,6 +261,7 @@ func (m *machine) unlink(rt *rapid.T) {
 	u := &engine.Unlink{Domain: domain, Phone: at.Subjects[hashing.Phone], Link: at.Link, Now: m.model.now}
 	m.check(rt, m.w.store.Unlink(m.w.ctx(), u))
 	m.same(rt, "unlinked", u.Unlinked, m.model.unlink(phone(p), linkTag(a)))
+	m.dropIdle(phone(p)) // the link may have been all that kept it
 	m.same(rt, "links", u.Links.Count, len(m.model.subject(phone(p)).links))
 }
 

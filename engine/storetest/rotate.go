@@ -84,9 +84,7 @@ func (m *machine) gaveOut(ev, now *engine.Event) {
 func (m *machine) at(rt *rapid.T, subjects hashing.Subjects, link hashing.LinkTag) hashing.Version {
 	to, from := version(subjects, link, m.key), versions(subjects, link, m.key)
 	p := subjects[hashing.Phone]
-	if p.Given() && m.model.subjects[p] != nil && m.model.idle(p) {
-		delete(m.lived, p) // a sweep may have forgotten it, so that nothing is left to move
-	}
+	m.dropIdle(p)
 	if key := rapid.IntRange(0, 6).Draw(rt, "token"); p.Given() && m.lived[p][key] {
 		to.Subjects[hashing.Phone] = under(p, key)
 		for i := range from {
@@ -95,6 +93,13 @@ func (m *machine) at(rt *rapid.T, subjects hashing.Subjects, link hashing.LinkTa
 	}
 	m.check(rt, m.w.store.Migrate(m.w.ctx(), &engine.Migration{Domain: domain, Now: m.model.now, To: to, From: from}))
 	return to
+}
+
+// dropIdle forgets which tokens of a phone were given out, if it is idle: a sweep may have forgotten it, so that nothing is left to move.
+func (m *machine) dropIdle(p hashing.Subject) {
+	if m.model.subjects[p] != nil && m.model.idle(p) {
+		delete(m.lived, p)
+	}
 }
 
 // present is at for an event.
