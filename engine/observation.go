@@ -25,8 +25,9 @@ func (o *Observation) Fill(p *scoring.Policy, ev *Event, values []float64) {
 	o.fillShared(ev, values)
 	at := record.TimeOf(ev.Time)
 	slot := scoring.SlotSignals
-	for _, s := range p.Signals() {
-		values[slot] = o.measure(s, at)
+	signals := p.Signals()
+	for i := range signals {
+		values[slot] = o.measure(&signals[i], at)
 		slot++
 	}
 	for _, name := range p.Lists() {
@@ -77,7 +78,7 @@ func (o *Observation) fillPhone(ev *Event, values []float64) {
 	}
 }
 
-func (o *Observation) measure(s scoring.Signal, at record.Time) float64 {
+func (o *Observation) measure(s *scoring.Signal, at record.Time) float64 {
 	r := o.Records[s.Subject]
 	if r == nil {
 		return math.NaN()

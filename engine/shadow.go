@@ -54,7 +54,7 @@ func (c *challenger) judge(ev *Event, o *Observation, draw float64, a *Assessmen
 // measure returns the value of a signal or a list of the policy's own.
 func (c *challenger) measure(ev *Event, o *Observation, i int) float64 {
 	if signals := c.Signals(); i < len(signals) {
-		return o.measure(signals[i], record.TimeOf(ev.Time))
+		return o.measure(&signals[i], record.TimeOf(ev.Time))
 	}
 	return flag(o.listed(c.Lists()[i-len(c.Signals())]))
 }

@@ -103,10 +103,8 @@ func countryTag(country string) uint32 {
 func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
 	placed = r.count(m.Event, m.At, m.Now)
 	for _, who := range pairs[owner] {
-		if with := m.members[who]; with.given && !window.TouchMember(r.body(sectionMembers+byte(who)), with.tag, m.At) {
-			r.edit(sectionMembers+byte(who), func(b []byte) []byte {
-				return window.AddMember(b, with.tag, m.At)
-			})
+		if with := m.members[who]; with.given {
+			r.meet(sectionMembers+byte(who), with.tag, m.At)
 		}
 	}
 	binary.BigEndian.PutUint64(r.b[atNewest:], uint64(m.Seq))
@@ -136,15 +134,37 @@ func (r *Record) place(id byte, at Time) bool {
 		if s.id != id {
 			continue
 		}
-		where, ok := window.CountPlace(r.b[s.start+1:s.end], at)
+		body := r.b[s.start+1 : s.end]
+		where, ok := window.CountPlace(body, at)
 		if !ok {
-			return false
+			return window.TurnCount(body, at)
 		}
 		r.open(i, int(s.start)+1+where, window.CountEntry)
 		window.PutCount(r.b[s.start+1:s.end], where, at)
 		return true
 	}
 	return false
+}
+
+// meet notes that a member was seen, where its section lies if that can be done, as it nearly always can.
+func (r *Record) meet(id byte, tag uint32, at Time) {
+	for i := range r.sections {
+		s := &r.sections[i]
+		if s.id != id {
+			continue
+		}
+		body := r.b[s.start+1 : s.end]
+		if window.TouchMember(body, tag, at) {
+			return
+		}
+		if where, ok := window.MemberPlace(body, tag, at); ok {
+			r.open(i, int(s.start)+1+where, window.MemberEntry)
+			window.PutMember(r.b[s.start+1:s.end], where, tag, at)
+			return
+		}
+		break
+	}
+	r.edit(id, func(b []byte) []byte { return window.AddMember(b, tag, at) })
 }
 
 // open makes room for n bytes within section i.

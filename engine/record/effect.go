@@ -27,7 +27,7 @@ const (
 // Effect is one change of records that is not an assessed event. Stores make every such
 // change by Apply and write the Effect down, so that the change can be made again.
 type Effect struct {
-	Seq      Seq // the key in the journal, not part of the encoded value
+	Seq      Seq // the key in the journal, not part of the encoded value; 0 for one that no journal holds, which records do not note
 	Op       Op
 	Time     int64            // unix seconds: when it happened
 	Now      int64            // unix seconds: the clock
@@ -103,7 +103,7 @@ func (f *Effect) Apply(owner hashing.Kind, r *Record) (changed bool) {
 	case OpErase:
 		return f.applyErase(owner, r)
 	}
-	if changed {
+	if changed && f.Seq != 0 {
 		r.setApplied(f.Seq)
 	}
 	return changed

@@ -193,7 +193,7 @@ func (m *machine) compare(rt *rapid.T, ev *engine.Event) {
 		if !s.Given() {
 			continue
 		}
-		got := o.Records[sig.Subject].Measure(sig, record.TimeOf(m.model.now))
+		got := o.Records[sig.Subject].Measure(&sig, record.TimeOf(m.model.now))
 		want := m.model.measure(s, sig, m.model.now)
 		slack := 0.0
 		if want > exactEvents {

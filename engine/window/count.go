@@ -80,6 +80,33 @@ func PutCount(b []byte, place int, t Time) {
 	setEntries(b, 0, entries(b, 0)+1)
 }
 
+// TurnCount does what AddCount does where b keeps its length, as it does every other time once there are two levels: the two oldest entries
+// of the lowest level become one of the next. done is false, and b what it was, when it takes AddCount.
+func TurnCount(b []byte, t Time) (done bool) {
+	if levels(b) < 2 || entries(b, 0)+1 != mergeAt || entries(b, 1)+1 >= mergeAt {
+		return false
+	}
+	n, above := entries(b, 0), entries(b, 1)
+	at := counts.headSize(b)
+	if t < counts.timeAt(b, at) {
+		return false
+	}
+	low, next := b[at:at+n*timeSize], b[at+(n-1)*timeSize:at+(n+above)*timeSize]
+	merged := t
+	place := (n - counts.newer(b, at, n, t)) * timeSize // behind the oldest, at least
+	if place > timeSize {
+		merged = counts.timeAt(low, timeSize)
+		copy(low, low[2*timeSize:place])
+		binary.BigEndian.PutUint32(low[place-2*timeSize:], t)
+	}
+	copy(low[place-timeSize:], low[place:])
+	copy(next, next[timeSize:])
+	binary.BigEndian.PutUint32(next[above*timeSize:], merged)
+	setEntries(b, 0, n-1)
+	setEntries(b, 1, above+1)
+	return true
+}
+
 // merge makes room in the lowest level, which has one entry more than its count says, and in
 // every level that overflows in turn.
 func merge(b []byte) []byte {

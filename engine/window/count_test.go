@@ -235,3 +235,31 @@ func TestPutCountIsAddCount(t *testing.T) {
 		t.Errorf("%d of 15000 had a place", placed)
 	}
 }
+
+// TestTurningIsAdding holds TurnCount against AddCount: the same bytes where it does anything, and otherwise none changed.
+func TestTurningIsAdding(t *testing.T) {
+	turned := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		var b []byte
+		now := Time(1_000_000)
+		for range rapid.IntRange(0, 400).Draw(rt, "events") {
+			now += rand.Uint32N(3)
+			at := now - rand.Uint32N(40)*rand.Uint32N(2)
+			before := slices.Clone(b)
+			after, placed := AddCount(slices.Clone(b), at)
+			if !TurnCount(b, at) {
+				if !bytes.Equal(b, before) {
+					rt.Fatal("it turned nothing, and changed something")
+				}
+				b = after
+				continue
+			}
+			if turned++; !placed || !bytes.Equal(b, after) {
+				rt.Fatalf("after an event at %d, %d ago: %x, want %x, placed %v", at, now-at, b, after, placed)
+			}
+		}
+	})
+	if turned < 1000 {
+		t.Errorf("it turned %d times only", turned)
+	}
+}

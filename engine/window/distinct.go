@@ -6,7 +6,7 @@ import (
 )
 
 // members is the shape of Distinct.
-var members = shape{entry: tagSize + timeSize, most: 64, perLevel: timeSize}
+var members = shape{entry: MemberEntry, most: 64, perLevel: timeSize}
 
 const tagSize = 4
 
@@ -70,6 +70,29 @@ func touchAt(b []byte, i, start, n int, tag uint32, t Time) bool {
 	binary.BigEndian.PutUint32(level[place:], tag)
 	binary.BigEndian.PutUint32(level[place+tagSize:], t)
 	return true
+}
+
+// MemberPlace returns where in b a member that was not seen before goes, for PutMember, when that is all there is to do: b has one level with room
+// in it. ok is false when it takes AddMember.
+func MemberPlace(b []byte, tag uint32, t Time) (place int, ok bool) {
+	if levels(b) != 1 || entries(b, 0) == members.most {
+		return 0, false
+	}
+	n, at := entries(b, 0), members.headSize(b)
+	if findMember(b[at:at+n*members.entry], tag) >= 0 {
+		return 0, false
+	}
+	return at + (n-members.newer(b, at, n, t))*members.entry, true
+}
+
+// MemberEntry is how many bytes PutMember needs.
+const MemberEntry = tagSize + timeSize
+
+// PutMember adds a member to b, in which MemberEntry bytes were opened at the place that MemberPlace returned.
+func PutMember(b []byte, place int, tag uint32, t Time) {
+	binary.BigEndian.PutUint32(b[place:], tag)
+	binary.BigEndian.PutUint32(b[place+tagSize:], t)
+	setEntries(b, 0, entries(b, 0)+1)
 }
 
 // ReplaceMember gives a member that is known by one tag another one, with the time it was last seen at. It reports

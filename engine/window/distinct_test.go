@@ -250,3 +250,29 @@ func BenchmarkDistinct(b *testing.B) {
 		_ = Distinct(buf, 100_000, 50_000)
 	}
 }
+
+// TestPutMemberIsAddMember holds that a member which is put in its place leaves the same bytes as one that is added.
+func TestPutMemberIsAddMember(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	placed := 0
+	for range 200 {
+		var b []byte
+		at := Time(10_000)
+		for range 100 {
+			at += Time(r.IntN(40))
+			tag, when := r.Uint32N(90)*0x9e3779b9, at-Time(r.IntN(2)*r.IntN(3000))
+			want := AddMember(bytes.Clone(b), tag, when)
+			if place, ok := MemberPlace(b, tag, when); ok {
+				placed++
+				got := slices.Insert(bytes.Clone(b), place, make([]byte, MemberEntry)...)
+				if PutMember(got, place, tag, when); !bytes.Equal(got, want) {
+					t.Fatalf("put: %x, added: %x", got, want)
+				}
+			}
+			b = want
+		}
+	}
+	if placed < 8000 {
+		t.Errorf("%d of 20000 had a place", placed)
+	}
+}

@@ -117,7 +117,13 @@ func (s shape) timeAt(b []byte, at int) Time {
 // newer returns how many of the n entries from a place on have a time greater
 // than t: entries ascend, so they are the last ones.
 func (s shape) newer(b []byte, at, n int, t Time) int {
-	lo, hi := 0, n
+	if n == 0 || s.timeAt(b, at+(n-1)*s.entry) <= t { // as when t is the present
+		return 0
+	}
+	if s.timeAt(b, at) > t { // as when a window reaches back far
+		return n
+	}
+	lo, hi := 1, n-1
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
 		if s.timeAt(b, at+mid*s.entry) > t {

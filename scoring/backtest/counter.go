@@ -19,6 +19,7 @@ type counter struct {
 	values   []float64
 	maxLinks int
 	due      outcomes
+	touched  byte // a sum of what was touched, so that it is
 }
 
 func newCounter(p *scoring.Policy) *counter {
@@ -80,6 +81,17 @@ func (c *counter) find(subjects *hashing.Subjects) {
 			c.seen.Records[kind] = c.records.record(&s.ID)
 		}
 	}
+	c.touched += touch(&c.seen.Records)
+}
+
+// touch has the memory of all records fetched at once.
+func touch(all *[hashing.Kinds]*record.Record) (sum byte) {
+	for _, r := range all {
+		if r != nil {
+			sum += r.Touch()
+		}
+	}
+	return sum
 }
 
 // outcome is what became of an event, until it is due.
@@ -111,7 +123,8 @@ func (c *counter) apply(o *outcome) {
 	if phone != nil && phone.Generation() != o.generation {
 		return // stale: the phone is somebody else's by now
 	}
-	effect := record.Effect{Seq: o.seq, Op: record.OpOutcome, Time: o.at, Now: o.at, Event: o.kind, Link: o.link}
+	c.touched += touch(&o.records)
+	effect := record.Effect{Op: record.OpOutcome, Time: o.at, Now: o.at, Event: o.kind, Link: o.link}
 	effect.Linked = o.claims && phone != nil && phone.Link(o.link, record.TimeOf(o.at), c.maxLinks)
 	for kind, r := range o.records {
 		if r != nil {

@@ -11,14 +11,14 @@ const crowdRoom = 1 << 18
 // sample. Those that stand out are kept whatever the sample.
 type crowd struct {
 	events, numberless, top uint64
-	counts                  map[uint64]uint64
+	counts                  heads
 	loud                    map[uint64]uint64 // not in the sample, but with many events
 	level                   uint              // one in 2^level is in the sample
 	room                    int
 }
 
 func newCrowd() *crowd {
-	return &crowd{counts: map[uint64]uint64{}, loud: map[uint64]uint64{}, room: crowdRoom}
+	return &crowd{loud: map[uint64]uint64{}, room: crowdRoom}
 }
 
 // add counts an event of a phone. given is false for an event without one.
@@ -36,10 +36,8 @@ func (c *crowd) add(id [16]byte, given bool) {
 		}
 		return
 	}
-	n := c.counts[key] + 1
-	c.counts[key] = n
-	c.top = max(c.top, n)
-	if len(c.counts) > c.room {
+	c.top = max(c.top, c.counts.add(key, 1))
+	if c.counts.taken > c.room {
 		c.thin()
 	}
 }
@@ -47,13 +45,60 @@ func (c *crowd) add(id [16]byte, given bool) {
 // thin halves the sample.
 func (c *crowd) thin() {
 	c.level++
-	for key, n := range c.counts {
-		if key&(1<<c.level-1) == 0 {
-			continue
+	all := c.counts.table
+	c.counts = heads{}
+	for _, h := range all {
+		switch {
+		case h.n == 0:
+		case h.key&(1<<c.level-1) == 0:
+			c.counts.add(h.key, h.n)
+		case h.n > c.events/1000:
+			c.loud[h.key] = h.n
 		}
-		delete(c.counts, key)
-		if n > c.events/1000 {
-			c.loud[key] = n
+	}
+}
+
+// heads counts by key. It is a table with open addressing: a map would be waited for twice an event.
+type heads struct {
+	table []head // none, or a power of two of them, at most three quarters taken
+	taken int
+}
+
+// head is a key, and how often it was counted: 0 for no key.
+type head struct{ key, n uint64 }
+
+const fewestHeads = 1 << 10
+
+// add counts a key n more times, and returns how often it was counted.
+func (h *heads) add(key, n uint64) uint64 {
+	if 4*(h.taken+1) > 3*len(h.table) {
+		h.grow()
+	}
+	there := h.place(key)
+	if there.n == 0 {
+		there.key = key
+		h.taken++
+	}
+	there.n += n
+	return there.n
+}
+
+// place returns where a key is, or would be. Multiplied, every bit of it counts.
+func (h *heads) place(key uint64) *head {
+	last := uint64(len(h.table) - 1) //nolint:gosec // never empty
+	for at := key * 0x9e3779b97f4a7c15 >> 32; ; at++ {
+		if there := &h.table[at&last]; there.n == 0 || there.key == key {
+			return there
+		}
+	}
+}
+
+func (h *heads) grow() {
+	old := h.table
+	h.table = make([]head, max(2*len(old), fewestHeads))
+	for _, moving := range old {
+		if moving.n > 0 {
+			*h.place(moving.key) = moving
 		}
 	}
 }
@@ -69,7 +114,7 @@ type Crowd struct {
 }
 
 func (c *crowd) crowd() Crowd {
-	all := Crowd{Events: c.events, Numbers: uint64(len(c.counts)) << c.level, Estimated: c.level > 0}
+	all := Crowd{Events: c.events, Numbers: uint64(c.counts.taken) << c.level, Estimated: c.level > 0} //nolint:gosec // a count
 	if n := c.events - c.numberless; n > 0 {
 		all.Top = float64(c.top) / float64(n)
 	}
