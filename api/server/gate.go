@@ -153,7 +153,7 @@ func (g *gate) measures() []Measure {
 			_, inside, _ := g.state()
 			return float64(inside)
 		}},
-		{Name: "ringfence_changes_waiting", Help: "Requests that change something that wait to be let in.", Read: func() float64 {
+		{Name: "ringfence_changes_waiting", Help: "Requests that change something that wait to be let in, or to be refused.", Read: func() float64 {
 			_, _, waiting := g.state()
 			return float64(waiting)
 		}},

@@ -17,25 +17,33 @@ import (
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// recoverAtOnce is how many changes recovery holds in memory at a time, unless options say otherwise.
-const recoverAtOnce = 1 << 16
+// recoverAtOnce is how many changes a batch of recovery has, in some 250 bytes each, unless options say otherwise. Two are in memory at a time, and each reads
+// the tables from front to back.
+const recoverAtOnce = 1 << 17
 
 // recovery makes the changes again that the tables may lack: those behind the watermark. It
-// reads them in order, sorts who they touch, and goes through the records in the order of
-// their keys, which reads the tables from front to back.
+// reads them in order, batch by batch, and while it makes those of one, it reads those of the next.
 type recovery struct {
 	s       *Store
 	sources []source
+	entry   record.Entry // that is being read
+}
+
+// batch are changes in order. It notes whom they touch by shard, so that they can be made in the order of
+// the shards, which for each kind of subject is that of the keys of their records.
+type batch struct {
+	s       *Store
 	changes []change
-	touches [][]touch // by part of the shards: each part is applied by a goroutine of its own
-	reached uint64    // number of the last change that was collected
+	effects []record.Effect // of changes
+	touches [shardCount][]touch
+	reached uint64 // number of the last change
+	last    bool
 }
 
 // change is an event or an effect to make again.
 type change struct {
-	entry  record.Entry // of an event; its ID is zero for an effect
-	mark   record.Mark  // of the entry
-	effect record.Effect
+	step   record.Step // of an event
+	effect int32       // index of effects plus one; 0 for an event
 }
 
 // touch says that a change touches the record of a subject.
@@ -47,13 +55,13 @@ type touch struct {
 // source is one sequence of changes: the log of a domain, or the journal.
 type source struct {
 	it   *pebble.Iterator
-	read func(key, value []byte, c *change) error
+	read func(r *recovery, b *batch, key, value []byte) (*hashing.Subjects, error)
 	seq  record.Seq // of the change that it stands at
 }
 
 // recover brings the records in memory to what the log says.
 func (s *Store) recover(watermark uint64) (err error) {
-	r := &recovery{s: s, touches: make([][]touch, runtime.GOMAXPROCS(0))}
+	r := &recovery{s: s}
 	defer func() {
 		for _, src := range r.sources {
 			err = errors.Join(err, src.it.Close())
@@ -62,22 +70,30 @@ func (s *Store) recover(watermark uint64) (err error) {
 	if err := r.open(watermark); err != nil {
 		return err
 	}
+	now, next := &batch{s: s}, &batch{s: s}
+	if err := r.collect(now); err != nil {
+		return err
+	}
 	for {
-		more, err := r.collect()
-		if err != nil {
-			return err
+		var ahead sync.WaitGroup
+		var failed error
+		if !now.last {
+			ahead.Go(func() { failed = r.collect(next) })
 		}
-		if err := r.apply(); err != nil {
+		err := now.apply()
+		ahead.Wait()
+		if err := errors.Join(err, failed); err != nil {
 			return err
 		}
 		if s.flush.full() {
-			if err := s.flush.flush(func() uint64 { return r.reached }); err != nil {
+			if err := s.flush.flush(func() uint64 { return now.reached }); err != nil {
 				return err
 			}
 		}
-		if !more {
+		if now.last {
 			return nil
 		}
+		now, next = next, now
 	}
 }
 
@@ -96,7 +112,7 @@ func (r *recovery) open(watermark uint64) error {
 	return r.add(appendJournalKey(nil, watermark+1), []byte{tableJournal + 1}, readEffect)
 }
 
-func (r *recovery) add(lower, upper []byte, read func(key, value []byte, c *change) error) error {
+func (r *recovery) add(lower, upper []byte, read func(r *recovery, b *batch, key, value []byte) (*hashing.Subjects, error)) error {
 	it, err := r.s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return err
@@ -123,131 +139,142 @@ func seqOf(key []byte) (record.Seq, error) {
 	return 0, fmt.Errorf("%w: key of the log", engine.ErrCorrupt)
 }
 
-func readEvent(key, value []byte, c *change) error {
+func readEvent(r *recovery, b *batch, key, value []byte) (*hashing.Subjects, error) {
 	_, id, err := splitLogKey(key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := decodeEntry(&c.entry, id, value); err != nil {
-		return err
+	if err := decodeEntry(&r.entry, id, value); err != nil {
+		return nil, err
 	}
-	c.mark = c.entry.Mark()
-	return nil
+	b.changes = append(b.changes, change{step: r.entry.Step()})
+	return &r.entry.Subjects, nil
 }
 
-func readEffect(key, value []byte, c *change) error {
-	c.entry.ID = engine.EventID{}
+func readEffect(r *recovery, b *batch, key, value []byte) (*hashing.Subjects, error) {
 	seq, err := seqOf(key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := c.effect.Decode(seq, value); err != nil {
-		return fmt.Errorf("%w: entry of the journal", engine.ErrCorrupt)
+	b.effects = append(b.effects, record.Effect{})
+	f := &b.effects[len(b.effects)-1]
+	if err := f.Decode(seq, value); err != nil {
+		return nil, fmt.Errorf("%w: entry of the journal", engine.ErrCorrupt)
 	}
-	return nil
+	b.changes = append(b.changes, change{effect: int32(len(b.effects))}) //nolint:gosec // at most recoverAtOnce
+	r.s.noteJournal(seq)
+	return &f.Subjects, nil
 }
 
-// collect reads the next changes, and reports whether there are more behind them.
-func (r *recovery) collect() (more bool, err error) {
-	r.changes = r.changes[:0]
-	for i := range r.touches {
-		r.touches[i] = r.touches[i][:0]
+// collect makes b the next changes.
+func (r *recovery) collect(b *batch) error {
+	b.changes, b.effects = b.changes[:0], b.effects[:0]
+	for i := range b.touches {
+		b.touches[i] = b.touches[i][:0]
 	}
-	for len(r.changes) < r.s.opts.recoverAtOnce && len(r.sources) > 0 {
+	for len(b.changes) < r.s.opts.recoverAtOnce && len(r.sources) > 0 {
 		next := 0
 		for i := range r.sources {
 			if r.sources[i].seq < r.sources[next].seq {
 				next = i
 			}
 		}
-		if err := r.take(next); err != nil {
-			return false, err
+		if err := r.take(b, next); err != nil {
+			return err
 		}
 	}
-	return len(r.sources) > 0, nil
+	b.last = len(r.sources) == 0
+	return nil
 }
 
 // take reads the change that a source stands at, and moves it on.
-func (r *recovery) take(i int) error {
+func (r *recovery) take(b *batch, i int) error {
 	src := &r.sources[i]
-	r.reached = uint64(src.seq)
-	r.changes = slices.Grow(r.changes, 1)[:len(r.changes)+1]
-	c := &r.changes[len(r.changes)-1]
-	if err := src.read(src.it.Key(), src.it.Value(), c); err != nil {
+	b.reached = uint64(src.seq)
+	subjects, err := src.read(r, b, src.it.Key(), src.it.Value())
+	if err != nil {
 		return err
-	}
-	subjects := &c.entry.Subjects
-	if !c.entry.ID.Given() {
-		subjects = &c.effect.Subjects
-		r.s.noteJournal(c.effect.Seq)
 	}
 	for _, s := range subjects {
 		if s.Given() {
-			part := shardOf(s) * len(r.touches) / shardCount
-			r.touches[part] = append(r.touches[part], touch{subject: s, change: int32(len(r.changes) - 1)}) //nolint:gosec // at most recoverAtOnce
+			there := &b.touches[shardOf(s)]
+			*there = append(*there, touch{subject: s, change: int32(len(b.changes) - 1)}) //nolint:gosec // at most recoverAtOnce
 		}
 	}
 	if src.it.Next() {
-		var err error
 		src.seq, err = seqOf(src.it.Key())
 		return err
 	}
-	err := errors.Join(src.it.Error(), src.it.Close())
+	err = errors.Join(src.it.Error(), src.it.Close())
 	r.sources = slices.Delete(r.sources, i, i+1)
 	return err
 }
 
-// apply makes the changes that were collected. Parts have no shard in common, and nobody else is there yet, so
+// apply makes the changes that were collected. Each processor takes some of the shards, and nobody else is there yet, so
 // nothing is locked.
-func (r *recovery) apply() error {
-	failed := make([]error, len(r.touches))
+func (b *batch) apply() error {
+	failed := make([]error, runtime.GOMAXPROCS(0))
 	var parts sync.WaitGroup
-	for i, touches := range r.touches {
-		parts.Go(func() { failed[i] = r.applyPart(touches) })
+	for i := range failed {
+		from, to := i*shardCount/len(failed), (i+1)*shardCount/len(failed)
+		parts.Go(func() { failed[i] = b.applyShards(from, to) })
 	}
 	parts.Wait()
-	r.s.flush.since.Add(int64(len(r.changes)))
+	b.s.flush.since.Add(int64(len(b.changes)))
 	return errors.Join(failed...)
 }
 
-// applyPart makes the changes that touch some of the subjects.
-func (r *recovery) applyPart(touches []touch) error {
-	slices.SortFunc(touches, func(a, b touch) int {
-		return cmp.Or(compareSubjects(a.subject, b.subject), cmp.Compare(a.change, b.change))
-	})
-	it, err := r.s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tableSubject}, UpperBound: []byte{tableSubject + 1}})
-	if err != nil {
-		return err
-	}
+// applyShards makes the changes that touch the subjects of some shards.
+func (b *batch) applyShards(from, to int) (err error) {
+	var its [hashing.Kinds]*pebble.Iterator // one a kind: shard by shard, each goes on in the order of the keys
+	defer func() {
+		for _, it := range its {
+			if it != nil {
+				err = errors.Join(err, it.Error(), it.Close())
+			}
+		}
+	}()
 	var rec record.Record
-	for rest := touches; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].subject == rest[0].subject {
-			n++
+	for _, rest := range b.touches[from:to] {
+		slices.SortFunc(rest, func(x, y touch) int {
+			return cmp.Or(compareSubjects(x.subject, y.subject), cmp.Compare(x.change, y.change))
+		})
+		for len(rest) > 0 {
+			n := 1
+			for n < len(rest) && rest[n].subject == rest[0].subject {
+				n++
+			}
+			it := &its[rest[0].subject.Kind]
+			if *it == nil {
+				prefix := []byte{tableSubject, byte(rest[0].subject.Kind)}
+				if *it, err = b.s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)}); err != nil {
+					return err
+				}
+			}
+			if err := b.applyTo(*it, rest[:n], &rec); err != nil {
+				return err
+			}
+			rest = rest[n:]
 		}
-		if err := r.applyTo(it, rest[:n], &rec); err != nil {
-			return errors.Join(err, it.Close())
-		}
-		rest = rest[n:]
 	}
-	return errors.Join(it.Error(), it.Close())
+	return nil
 }
 
 // applyTo makes all changes of one subject that its record does not hold yet.
-func (r *recovery) applyTo(it *pebble.Iterator, touches []touch, rec *record.Record) error {
+func (b *batch) applyTo(it *pebble.Iterator, touches []touch, rec *record.Record) error {
 	s := touches[0].subject
-	sh := &r.s.shards[shardOf(s)]
-	if b, known := sh.get(s); known {
-		rec.Reload(b)
+	sh := &b.s.shards[shardOf(s)]
+	if old, known := sh.get(s); known {
+		rec.Reload(old)
 	} else if err := seekRecord(it, s, rec); err != nil {
 		return err
 	}
 	changed := false
 	for _, t := range touches {
-		changed = r.changes[t.change].applyTo(s.Kind, rec) || changed
+		changed = b.applyChange(&b.changes[t.change], s.Kind, rec) || changed
 	}
 	if changed {
-		r.s.flush.dirty.Add(sh.put(s, rec.Bytes(), true))
+		b.s.flush.dirty.Add(sh.put(s, rec.Bytes(), true))
 	}
 	return nil
 }
@@ -266,17 +293,17 @@ func seekRecord(it *pebble.Iterator, s hashing.Subject, rec *record.Record) erro
 	return nil
 }
 
-// applyTo makes the change in one record, unless that holds it.
-func (c *change) applyTo(owner hashing.Kind, rec *record.Record) bool {
-	if c.entry.ID.Given() {
-		if c.entry.ID.Seq() <= rec.Applied() {
-			return false
-		}
-		rec.Apply(owner, &c.mark)
-		c.entry.Settle(owner, rec)
-		return true
+// applyChange makes a change in one record, unless that holds it.
+func (b *batch) applyChange(c *change, owner hashing.Kind, rec *record.Record) bool {
+	if c.effect > 0 {
+		f := &b.effects[c.effect-1]
+		return f.Seq > rec.Applied() && f.Apply(owner, rec)
 	}
-	return c.effect.Seq > rec.Applied() && c.effect.Apply(owner, rec)
+	if c.step.Seq() <= rec.Applied() {
+		return false
+	}
+	c.step.Apply(owner, rec)
+	return true
 }
 
 // domains returns the domains that have a log.
