@@ -85,7 +85,7 @@ func (s *Server) assessLines(ctx context.Context, id string, lines []line) [][]b
 		})
 	})
 	answers := make([][]byte, len(lines))
-	inGroups(len(lines), func(i int) any { return entries[i].who(i) }, func(i int) {
+	inGroups(s.crew, len(lines), func(i int) any { return entries[i].who(i) }, func(i int) {
 		e := &entries[i]
 		var text []byte
 		replayed := false

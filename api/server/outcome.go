@@ -94,7 +94,7 @@ func (s *Server) recordAll(c *gin.Context, all []*engine.Outcome, texts []json.R
 	s.turn.RLock()
 	defer s.turn.RUnlock()
 	answers := make([]json.RawMessage, len(all))
-	inGroups(len(all), func(i int) engine.EventID { return all[i].Event }, func(i int) {
+	inGroups(s.crew, len(all), func(i int) engine.EventID { return all[i].Event }, func(i int) {
 		itemKey := key
 		if key != "" {
 			itemKey += " " + strconv.Itoa(i) // no key that a caller can send holds a space
