@@ -77,12 +77,13 @@ func (g *gate) arrive() *list.Element {
 		return nil
 	}
 	if !g.over {
-		g.over, g.pace.began = true, g.now()
+		g.over = true
+		g.pace.begin(g.now())
 	}
 	return g.line.PushBack(make(chan struct{}))
 }
 
-// giveUp takes one out of the line, and reports whether it was there still.
+// giveUp takes one out of the line, and reports whether it was there still: Remove leaves those alone whom leave has let in.
 func (g *gate) giveUp(at *list.Element) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -126,6 +127,12 @@ const (
 	gateStretch = 100 * time.Millisecond
 	leastLimit  = 16
 )
+
+// begin begins the first stretch of an overload. What goroutines waited for before is of no account.
+func (p *gatePace) begin(now time.Time) {
+	p.began = now
+	_ = p.lag()
+}
 
 // next returns the limit from now on.
 func (p *gatePace) next(limit, most int, now time.Time) int {

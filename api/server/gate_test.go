@@ -169,6 +169,23 @@ func TestTheLimitFollowsTheProcessors(t *testing.T) {
 	}
 }
 
+// TestAnOverloadIsJudgedByItself holds that what goroutines waited for before it does not count.
+func TestAnOverloadIsJudgedByItself(t *testing.T) {
+	now, lag := time.Unix(0, 0), time.Hour // since the start of the process
+	g := newGate(64, func() time.Time { return now }, func() time.Duration {
+		since := lag
+		lag = 0
+		return since
+	})
+	for range 65 {
+		g.arrive()
+	}
+	now = now.Add(gateStretch)
+	if g.leave(); g.limit != 64 {
+		t.Errorf("nobody has waited since it began, and the limit is %d", g.limit)
+	}
+}
+
 // TestNoMoreAreInThanTheLimit has a crowd at a gate, some of whom give up.
 func TestNoMoreAreInThanTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -219,7 +236,8 @@ func TestLagOfAHistogram(t *testing.T) {
 			t.Errorf("%v after %v: %v, want %v", c.now, c.before, got, c.want)
 		}
 	}
-	if newRunQueue().lag(); newRunQueue().sample[0].Name == "" {
-		t.Error("the runtime is not asked")
+	q := newRunQueue()
+	if q.lag(); len(q.before) == 0 {
+		t.Error("the runtime tells nothing of how long goroutines wait")
 	}
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,34 +40,48 @@ func TestInGroups(t *testing.T) {
 	})
 }
 
-// TestACrewStays has a crew work twice: the second time on the goroutines of the first.
+// TestACrewStays holds that those who have worked wait for more, and not for ever.
 func TestACrewStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrew()
-		before := runtime.NumGoroutine()
-		for range 5 {
-			var done atomic.Int64
-			release := make(chan struct{})
-			for range 20 {
-				c.start(func() {
-					<-release
-					done.Add(1)
-				})
-			}
-			synctest.Wait()
-			if n := runtime.NumGoroutine() - before; n != 20 {
-				t.Errorf("%d goroutines do the work of 20", n)
-			}
-			close(release)
-			synctest.Wait()
-			if done.Load() != 20 {
-				t.Fatalf("%d of 20 were done", done.Load())
+		var done atomic.Int64
+		release := make(chan struct{})
+		work := func() {
+			<-release
+			done.Add(1)
+		}
+		taken := func() (n int) { // by those who have nothing to do
+			for {
+				select {
+				case c.next <- work:
+					n++
+				default:
+					return n
+				}
 			}
 		}
-		time.Sleep(stay + time.Second)
+		for range 20 {
+			c.start(work)
+		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n != 0 {
-			t.Errorf("%d goroutines stay for ever", n)
+		if n := taken(); n != 0 {
+			t.Errorf("%d have nothing to do while all 20 work", n)
+		}
+		close(release)
+		synctest.Wait()
+		release = make(chan struct{})
+		if n := taken(); n != 20 {
+			t.Errorf("%d of 20 stay", n)
+		}
+		close(release)
+		synctest.Wait()
+		if n := done.Load(); n != 40 {
+			t.Errorf("%d of 40 were done", n)
+		}
+		time.Sleep(stay + time.Millisecond)
+		synctest.Wait()
+		if n := taken(); n != 0 {
+			t.Errorf("%d stay for ever", n)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 const (
 	mib     = 1 << 20
 	mostRSS = 1 << 30 // the caches are bounded by about half of it
-	modest  = 512     // connections of the modest load: enough for its rate however long each answer takes, refusals included
+	modest  = 512     // connections of the modest load: enough for 1,000 events/s even if each is refused, which takes half a second
 )
 
 // overload measures what the server bears and how long a modest load waits, and then that load again: beside slow and idle

@@ -157,7 +157,7 @@ func (r *Record) meet(id byte, tag uint32, at Time) {
 		if window.TouchMember(body, tag, at) {
 			return
 		}
-		if where, ok := window.MemberPlace(body, tag, at); ok {
+		if where, ok := window.MemberPlace(body, at); ok {
 			r.open(i, int(s.start)+1+where, window.MemberEntry)
 			window.PutMember(r.b[s.start+1:s.end], where, tag, at)
 			return

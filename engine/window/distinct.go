@@ -72,16 +72,13 @@ func touchAt(b []byte, i, start, n int, tag uint32, t Time) bool {
 	return true
 }
 
-// MemberPlace returns where in b a member that was not seen before goes, for PutMember, when that is all there is to do: b has one level with room
-// in it. ok is false when it takes AddMember.
-func MemberPlace(b []byte, tag uint32, t Time) (place int, ok bool) {
+// MemberPlace returns where in b a member goes for which TouchMember has left the rest, for PutMember, when that is all there is to do: b has one level
+// with room in it, and so the member is not there. ok is false when it takes AddMember.
+func MemberPlace(b []byte, t Time) (place int, ok bool) {
 	if levels(b) != 1 || entries(b, 0) == members.most {
 		return 0, false
 	}
 	n, at := entries(b, 0), members.headSize(b)
-	if findMember(b[at:at+n*members.entry], tag) >= 0 {
-		return 0, false
-	}
 	return at + (n-members.newer(b, at, n, t))*members.entry, true
 }
 

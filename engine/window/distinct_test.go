@@ -262,7 +262,12 @@ func TestPutMemberIsAddMember(t *testing.T) {
 			at += Time(r.IntN(40))
 			tag, when := r.Uint32N(90)*0x9e3779b9, at-Time(r.IntN(2)*r.IntN(3000))
 			want := AddMember(bytes.Clone(b), tag, when)
-			if place, ok := MemberPlace(b, tag, when); ok {
+			touched := bytes.Clone(b)
+			if TouchMember(touched, tag, when) {
+				if !bytes.Equal(touched, want) {
+					t.Fatalf("touched: %x, added: %x", touched, want)
+				}
+			} else if place, ok := MemberPlace(b, when); ok {
 				placed++
 				got := slices.Insert(bytes.Clone(b), place, make([]byte, MemberEntry)...)
 				if PutMember(got, place, tag, when); !bytes.Equal(got, want) {
