@@ -147,11 +147,14 @@ func (r *rule) fires(values []float64) (step int, unknown bool) {
 		return -1, fires != fires
 	}
 	v := values[r.slot]
+	if !(v >= r.steps[0].At) { // as nearly always; not "<": an unknown value reaches no step
+		return -1, v != v
+	}
 	step = len(r.steps) - 1
-	for step >= 0 && !(v >= r.steps[step].At) { // not "<": an unknown value reaches no step
+	for r.steps[step].At > v {
 		step--
 	}
-	return step, v != v
+	return step, false
 }
 
 // reason puts a step of the rule into words.

@@ -344,21 +344,39 @@ func (d *decoder) subjects(all *hashing.Subjects) {
 			continue
 		}
 		if b := d.bytes(2 + hashing.IDSize); b != nil {
-			all[kind] = hashing.Subject{
-				Kind: hashing.Kind(kind),
-				Key:  hashing.KeyID(binary.BigEndian.Uint16(b)),
-				ID:   [hashing.IDSize]byte(b[2:]),
-			}
+			s := &all[kind]
+			s.Kind, s.Key, s.ID = hashing.Kind(kind), hashing.KeyID(binary.BigEndian.Uint16(b)), [hashing.IDSize]byte(b[2:])
 		}
 	}
 }
 
 func (d *decoder) values(into []float64) []float64 {
-	for n := d.count(maxValues); n > 0 && !d.bad; n-- {
-		into = append(into, d.value())
+	n := d.count(maxValues)
+	for n > 0 && !d.bad {
+		short := d.b[:min(n, len(d.b))]
+		for i, v := range short {
+			if v == 1 || v >= byte(len(shortValues)) {
+				short = short[:i]
+				break
+			}
+			into = append(into, shortValues[v])
+		}
+		d.b, n = d.b[len(short):], n-len(short)
+		if n > 0 {
+			into, n = append(into, d.value()), n-1
+		}
 	}
 	return into
 }
+
+// shortValues are the values that take one byte, as nearly all do, by that byte: but for 1, with which eight more follow.
+var shortValues = func() (all [0x80]float64) {
+	all[0] = math.NaN()
+	for b := 2; b < len(all); b++ {
+		all[b] = float64(b - 2)
+	}
+	return all
+}()
 
 // shadows reads into the room that e has.
 func (d *decoder) shadows(e *Entry) {
@@ -377,11 +395,6 @@ func (d *decoder) shadows(e *Entry) {
 }
 
 func (d *decoder) value() float64 {
-	if len(d.b) > 0 && d.b[0] >= 2 && d.b[0] < 0x80 { // a small count, as nearly all are
-		v := d.b[0] - 2
-		d.b = d.b[1:]
-		return float64(v)
-	}
 	switch n := d.uvarint(); n {
 	case 0:
 		return math.NaN()

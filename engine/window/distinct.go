@@ -144,10 +144,21 @@ func addAt(b []byte, i int, tag uint32, t Time) []byte {
 
 // findMember returns where a member's entry begins, -1 when it has none.
 func findMember(entries []byte, tag uint32) int {
-	for at := 0; at < len(entries); at += members.entry {
-		if binary.BigEndian.Uint32(entries[at:]) == tag {
-			return at
+	const four = 4 * MemberEntry
+	here, want := entries, bits.ReverseBytes32(tag) // turned once, not every entry
+	for len(here) >= four {
+		a, b := binary.LittleEndian.Uint32(here), binary.LittleEndian.Uint32(here[MemberEntry:])
+		c, d := binary.LittleEndian.Uint32(here[2*MemberEntry:]), binary.LittleEndian.Uint32(here[3*MemberEntry:])
+		if a == want || b == want || c == want || d == want {
+			break
 		}
+		here = here[four:]
+	}
+	for len(here) >= MemberEntry {
+		if binary.LittleEndian.Uint32(here) == want {
+			return len(entries) - len(here)
+		}
+		here = here[MemberEntry:]
 	}
 	return -1
 }

@@ -1,7 +1,6 @@
 package backtest
 
 import (
-	"container/heap"
 	"time"
 
 	"github.com/ringfence/ringfence/engine"
@@ -30,10 +29,8 @@ func newCounter(p *scoring.Policy) *counter {
 
 // count applies what became known before an event, then the event, and has judge decide on it.
 func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine.Event) scoring.Decision) {
-	for len(c.due) > 0 && c.due[0].at <= e.Time {
-		o := c.due[0]
-		heap.Pop(&c.due)
-		c.apply(o)
+	for c.due.by(e.Time) {
+		c.apply(c.due.next())
 	}
 	c.find(&e.Subjects)
 	for _, r := range c.seen.Records {
@@ -94,17 +91,6 @@ func touch(all *[hashing.Kinds]*record.Record) (sum byte) {
 	return sum
 }
 
-// outcome is what became of an event, until it is due.
-type outcome struct {
-	at         int64 // unix seconds: when it became known
-	seq        record.Seq
-	kind       scoring.Event
-	records    [hashing.Kinds]*record.Record // of the event's subjects
-	link       hashing.LinkTag
-	generation uint32
-	claims     bool // a verification links the account
-}
-
 // schedule puts off what became of an event until it became known.
 func (c *counter) schedule(e *record.Entry) {
 	for _, kind := range [...]scoring.Event{scoring.Verified, scoring.Abuse} {
@@ -113,7 +99,7 @@ func (c *counter) schedule(e *record.Entry) {
 			continue // none, or it came with the event
 		}
 		claims := o.Kind == scoring.Verified && !e.Linked && e.Subjects[hashing.Account].Given()
-		heap.Push(&c.due, &outcome{o.Time, e.ID.Seq(), o.Kind, c.seen.Records, e.Link, e.Generation, claims})
+		c.due.add(outcome{o.Time, e.ID.Seq(), o.Kind, c.seen.Records, e.Link, e.Generation, claims})
 	}
 }
 
@@ -131,27 +117,4 @@ func (c *counter) apply(o *outcome) {
 			effect.Apply(hashing.Kind(kind), r)
 		}
 	}
-}
-
-// outcomes is a heap by time, and by event within a second.
-type outcomes []*outcome
-
-func (h outcomes) Len() int { return len(h) }
-
-func (h outcomes) Less(i, j int) bool {
-	if h[i].at != h[j].at {
-		return h[i].at < h[j].at
-	}
-	return h[i].seq < h[j].seq
-}
-
-func (h outcomes) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-func (h *outcomes) Push(x any) { *h = append(*h, x.(*outcome)) } //nolint:forcetypeassert // nothing else is pushed
-
-func (h *outcomes) Pop() any {
-	last := (*h)[len(*h)-1]
-	(*h)[len(*h)-1] = nil
-	*h = (*h)[:len(*h)-1]
-	return last
 }

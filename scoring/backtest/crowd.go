@@ -15,10 +15,15 @@ type crowd struct {
 	loud                    map[uint64]uint64 // not in the sample, but with many events
 	level                   uint              // one in 2^level is in the sample
 	room                    int
+	waiting                 []uint64 // phones of events that count has yet to count
+	touched                 uint64   // a sum of what was touched, so that it is
 }
 
+// crowdWaits is how many phones are looked up at once, so that their places in the table are waited for together.
+const crowdWaits = 32
+
 func newCrowd() *crowd {
-	return &crowd{loud: map[uint64]uint64{}, room: crowdRoom}
+	return &crowd{loud: map[uint64]uint64{}, room: crowdRoom, waiting: make([]uint64, 0, crowdWaits)}
 }
 
 // add counts an event of a phone. given is false for an event without one.
@@ -28,7 +33,25 @@ func (c *crowd) add(id [16]byte, given bool) {
 		c.numberless++
 		return
 	}
-	key := binary.LittleEndian.Uint64(id[:])
+	c.waiting = append(c.waiting, binary.LittleEndian.Uint64(id[:]))
+	if len(c.waiting) == crowdWaits {
+		c.count()
+	}
+}
+
+// count counts the events that wait for it.
+func (c *crowd) count() {
+	for _, key := range c.waiting {
+		c.touched += c.counts.touch(key)
+	}
+	for _, key := range c.waiting {
+		c.phone(key)
+	}
+	c.waiting = c.waiting[:0]
+}
+
+// phone counts an event of a phone.
+func (c *crowd) phone(key uint64) {
 	if key&(1<<c.level-1) != 0 {
 		if n, ok := c.loud[key]; ok {
 			c.loud[key] = n + 1
@@ -83,10 +106,21 @@ func (h *heads) add(key, n uint64) uint64 {
 	return there.n
 }
 
-// place returns where a key is, or would be. Multiplied, every bit of it counts.
+// touch reads from where a key is looked for first.
+func (h *heads) touch(key uint64) uint64 {
+	if len(h.table) == 0 {
+		return 0
+	}
+	return h.table[home(key)&uint64(len(h.table)-1)].n //nolint:gosec // not empty
+}
+
+// home is where in a table a key is looked for first, but for the bits that the table is too small for: multiplied, every bit of it counts.
+func home(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 >> 32 }
+
+// place returns where a key is, or would be.
 func (h *heads) place(key uint64) *head {
 	last := uint64(len(h.table) - 1) //nolint:gosec // never empty
-	for at := key * 0x9e3779b97f4a7c15 >> 32; ; at++ {
+	for at := home(key); ; at++ {
 		if there := &h.table[at&last]; there.n == 0 || there.key == key {
 			return there
 		}
@@ -114,6 +148,7 @@ type Crowd struct {
 }
 
 func (c *crowd) crowd() Crowd {
+	c.count()
 	all := Crowd{Events: c.events, Numbers: uint64(c.counts.taken) << c.level, Estimated: c.level > 0} //nolint:gosec // a count
 	if n := c.events - c.numberless; n > 0 {
 		all.Top = float64(c.top) / float64(n)

@@ -167,8 +167,8 @@ func BenchmarkReplay(b *testing.B) {
 	})
 }
 
-// TestMemoryIsBounded holds that a rescore takes no more memory for a long log than for a
-// short one. RINGFENCE_LONG is how many events; without it, 300,000.
+// TestMemoryIsBounded holds that a rescore, and a replay of always the same subjects, take no more memory for a
+// long log than for a short one. RINGFENCE_LONG is how many events; without it, 300,000.
 func TestMemoryIsBounded(t *testing.T) {
 	n := 300_000
 	if text := os.Getenv("RINGFENCE_LONG"); text != "" {
@@ -178,6 +178,24 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	cfg := longLog(t, scoring.Default(), n, 3000)
 	cfg.Examples = 100
+	t.Run("rescore", func(t *testing.T) { isBounded(t, cfg, n, Rescore) })
+	t.Run("replay", func(t *testing.T) {
+		log := cfg.Log
+		cfg.Log = func(ctx context.Context, fn func(*record.Entry) error) error {
+			return log(ctx, func(e *record.Entry) error {
+				e.Subjects[hashing.Phone].ID[1], e.Now = 0, e.Time
+				if label := e.Outcome(scoring.Abuse).Kind; label != 0 {
+					e.SetOutcome(record.Outcome{Kind: label, Time: e.Time + 3600})
+				}
+				return fn(e)
+			})
+		}
+		isBounded(t, cfg, n, Replay)
+	})
+}
+
+func isBounded(t *testing.T, cfg Config, n int, run func(context.Context, Config) (*Result, error)) {
+	t.Helper()
 	var most uint64
 	cfg.Progress = func(done uint64) {
 		if done%(20*progressEvery) == 0 || done == uint64(n) {
@@ -188,7 +206,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 	}
 	start := time.Now()
-	if _, err := Rescore(t.Context(), cfg); err != nil {
+	if _, err := run(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d events in %v, at most %d MB of heap", n, time.Since(start).Round(time.Millisecond), most>>20)
