@@ -72,6 +72,7 @@ func (c *counter) complete(e *record.Entry) *record.Entry {
 
 // find looks up the records of an event's subjects, and makes those of subjects never seen.
 func (c *counter) find(subjects *hashing.Subjects) {
+	c.touched += byte(c.records.touch(subjects)) //nolint:gosec // means nothing
 	for kind := range subjects {
 		c.seen.Records[kind] = nil
 		if s := &subjects[kind]; s.Given() {

@@ -37,6 +37,22 @@ func newPopulation() *population {
 	return &population{table: make([]place, 1<<firstBits), shift: 64 - firstBits}
 }
 
+// touch reads from where an event's subjects are looked for, and returns a sum of it that means nothing: first from all places in the table, then from
+// all residents there, so that each step is waited for once, and not once for every subject.
+func (p *population) touch(subjects *hashing.Subjects) (sum uint64) {
+	var first [hashing.Kinds]*place
+	for kind := range subjects {
+		first[kind] = &p.table[p.home(binary.LittleEndian.Uint64(subjects[kind].ID[:]))]
+		sum += first[kind].id
+	}
+	for kind := range first {
+		if n := first[kind].resident; n != 0 {
+			sum += uint64(p.at(n).id[0])
+		}
+	}
+	return sum
+}
+
 // record returns the record of a subject, which is made if there is none.
 func (p *population) record(id *[hashing.IDSize]byte) *record.Record {
 	key := binary.LittleEndian.Uint64(id[:])
