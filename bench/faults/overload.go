@@ -40,7 +40,7 @@ func overloadOf(b *bench, p *process) error {
 		slow, idle = 1000, 5000
 	}
 	limits := bear(b, address, span)
-	loaded, err := b.paceApart(drive{address, modest, sustainable * limits.rate, span})
+	loaded, err := b.calmest(drive{address, modest, sustainable * limits.rate, span})
 	b.report(fmt.Sprintf("alone at %.0f events/s: the baseline", sustainable*limits.rate), p, loaded)
 	modestly := drive{address, modest, limits.rate / 10, span}
 	quiet, err2 := b.paceApart(modestly)
@@ -80,6 +80,20 @@ func overloadOf(b *bench, p *process) error {
 // sustainable is the share of what the server bears at most at which it can go on for ever: with none to spare, every hiccup would be
 // waited for by all who come later.
 const sustainable = 0.7
+
+// calmest sends a load three times and returns what the time met at which answers came soonest: a baseline during which the
+// machine had something else to do would let everything pass that is compared with it.
+func (b *bench) calmest(d drive) (summary, error) {
+	best, err := b.paceApart(d)
+	for range 2 {
+		again, err2 := b.paceApart(d)
+		err = errors.Join(err, err2)
+		if again.P99 < best.P99 {
+			best = again
+		}
+	}
+	return best, err
+}
 
 type limits struct {
 	conns int

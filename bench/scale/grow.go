@@ -191,7 +191,7 @@ func generating(s settings) int64 {
 }
 
 // head is the head of the table.
-const head = `| phones | mix | fill: a second | CPU us | events a second | CPU us | of which making it up | p50 | p99 | RSS | phone seen once | subject seen once | records | log | compacted in | opened in | recovery of | in | CPU |
+const head = `| phones | mix | fill: a second | CPU us | events a second | CPU us | of which making it up | p50 | p99 | RSS | phone seen once | subject seen once | records | log | compacted in | opened in | killed after | recovery | CPU |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 

@@ -16,12 +16,14 @@ import (
 	"github.com/ringfence/ringfence/engine/pebblestore"
 )
 
-// die assesses events, none of which reach the tables, until so many were acknowledged, and is then killed in the
+// die assesses events, none of which reach the tables unless s.bounded says so, until so many were acknowledged, and is then killed in the
 // midst of more. It returns only when something else fails. acknowledged, which may be nil, is told of each event before
 // that counts; it has to be safe for concurrent use.
 func die(ctx context.Context, s settings, acknowledged func(load.Party)) error {
 	g, err := s.open(ctx, func(o *pebblestore.Options) {
-		o.MaxUnflushed, o.DirtyBytes = math.MaxInt64, math.MaxInt64
+		if !s.bounded {
+			o.MaxUnflushed, o.DirtyBytes = math.MaxInt64, math.MaxInt64
+		}
 	})
 	if err != nil {
 		return err
@@ -57,7 +59,7 @@ func (s settings) recover(ctx context.Context, r *report) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, program, "-die", "-dir", s.dir, "-mix", s.mix, //nolint:gosec // ourselves
-		"-phones", fmt.Sprint(s.phones), "-workers", fmt.Sprint(s.workers), "-unflushed", fmt.Sprint(s.unflushed),
+		"-phones", fmt.Sprint(s.phones), "-workers", fmt.Sprint(s.workers), "-unflushed", fmt.Sprint(s.unflushed), fmt.Sprintf("-bounded=%t", s.bounded),
 		"-cache", fmt.Sprint(s.cache), "-max-time", s.maxTime.String())
 	if err := killed(cmd, nil); err != nil {
 		return err

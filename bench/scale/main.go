@@ -26,7 +26,8 @@ type settings struct {
 	mix       string
 	workers   int
 	events    uint64 // measured
-	unflushed uint64 // at the kill
+	unflushed uint64 // at the kill, unless bounded
+	bounded   bool   // as a server bounds it
 	cache     int64  // bytes
 
 	maxDisk, maxRSS int64
@@ -43,6 +44,7 @@ func parse(args []string) (s settings, err error) {
 	f.IntVar(&s.workers, "workers", 64, "callers who wait for their answers")
 	f.Uint64Var(&s.events, "events", 1_000_000, "events measured")
 	f.Uint64Var(&s.unflushed, "unflushed", 1_000_000, "events that only the log has when the process is killed")
+	f.BoolVar(&s.bounded, "bounded", false, "the process is killed after as many events, and bounds what only the log has as a server does")
 	f.Int64Var(&s.cache, "cache", 1<<30, "bytes for records in memory")
 	f.Int64Var(&s.maxDisk, "max-disk", 60<<30, "bytes of disk, the log included")
 	f.Int64Var(&s.maxRSS, "max-rss", 8<<30, "bytes of memory")
