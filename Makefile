@@ -191,7 +191,7 @@ sabotage:
 
 # Every fuzz target, half a minute each: make -j 2 fuzz FUZZWORKERS=1 tries two at a time.
 FUZZTIME ?= 30s
-FUZZWORKERS ?= $(shell nproc)
+FUZZWORKERS ?= $(or $(shell nproc 2>/dev/null),1)
 FUZZ := $(addprefix hashing/,FuzzParse FuzzPlan FuzzParseKeyring FuzzSealedKeyring) \
 	$(addprefix api/,access/FuzzKey access/FuzzFile audit/FuzzLine intake/FuzzDecode server/FuzzRequests) \
 	$(addprefix engine/,window/FuzzCount window/FuzzDistinct record/FuzzLoad) \
