@@ -69,6 +69,9 @@ func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
 	return err
 }
 
+// Durable returns when every mutation that returned before it began is durable: see Event.Later.
+func (e *Engine) Durable(ctx context.Context) error { return e.cfg.Store.Durable(ctx) }
+
 // Peek says what Assess would say. It DOES NOT count, and claims nothing. No
 // holdout applies.
 func (e *Engine) Peek(ctx context.Context, ev *Event, a *Assessment) error {

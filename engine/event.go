@@ -24,7 +24,8 @@ type Event struct {
 	Country  string            // two-letter country of the address, "" when not given
 	Verified bool              // the platform says that the number was verified for this account
 
-	Once *Once // idempotency; nil without
+	Once  *Once // idempotency; nil without
+	Later bool  // it need not be durable when Assess returns: see Store.Durable
 }
 
 // Number is what remains of a number after it was hashed.

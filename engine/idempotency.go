@@ -53,23 +53,35 @@ type Remembered struct {
 // OnceFor by the same request, it returns the answer of then and replayed is
 // true; otherwise do runs, gives the Once to its mutation and sets Once.Render,
 // and the answer is what do returns. ErrKeyReused, ErrInFlight and ErrCorrupt as they say.
-func (e *Engine) Idempotent(ctx context.Context, retry hashing.Retry, do func(*Once) ([]byte, error)) (answer []byte, replayed bool, err error) {
+//
+// What is replayed is durable, unless later is true: then the caller calls Durable before it tells anybody.
+func (e *Engine) Idempotent(ctx context.Context, retry hashing.Retry, later bool, do func(*Once) ([]byte, error)) (answer []byte, replayed bool, err error) {
 	if !e.flights.begin(e.cfg.Domain, retry.Key) {
 		return nil, false, ErrInFlight
 	}
 	defer e.flights.end(e.cfg.Domain, retry.Key)
 	now := e.cfg.Now().Unix()
-	if answer, replayed, err = e.recall(ctx, &retry, now); replayed || err != nil {
-		return answer, replayed, err
-	}
-	older := retry.Older()
-	for i := range older { // it came first before a rotation
-		if answer, replayed, err = e.recall(ctx, &older[i], now); replayed || err != nil {
-			return answer, replayed, err
-		}
+	answer, replayed, err = e.recallAny(ctx, &retry, now)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case replayed && later:
+		return answer, true, nil
+	case replayed: // whoever came first may have left the log for later, and may still wait for it
+		return answer, true, e.Durable(ctx)
 	}
 	answer, err = do(&Once{Key: retry.Key, Fingerprint: retry.Fingerprint, Expires: now + OnceFor, seal: retry.Seal})
 	return answer, false, err
+}
+
+// recallAny is recall under the key of today and, for what came first before a rotation, under older ones.
+func (e *Engine) recallAny(ctx context.Context, retry *hashing.Retry, now int64) (answer []byte, known bool, err error) {
+	answer, known, err = e.recall(ctx, retry, now)
+	older := retry.Older()
+	for i := 0; i < len(older) && !known && err == nil; i++ {
+		answer, known, err = e.recall(ctx, &older[i], now)
+	}
+	return answer, known, err
 }
 
 // recall returns the answer that is kept for a request, if there is one.

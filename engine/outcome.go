@@ -19,6 +19,7 @@ type Outcome struct {
 
 	MaxLinks int // never more than this many accounts on the phone; 0 is no limit
 	Once     *Once
+	Later    bool // it need not be durable when RecordOutcome returns: see Store.Durable
 
 	// Results.
 	Changed bool  // false when the event had this outcome already

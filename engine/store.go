@@ -31,7 +31,7 @@ var (
 // at all. Mutations that share a subject happen one after the other.
 //
 // Durable: when a mutation returns nil, it survives the death of the process
-// and of the machine (not the loss of the disk). When it returns an error
+// and of the machine (not the loss of the disk), at once or, if the caller asked for that, once Durable has returned. When it returns an error
 // other than a refusal named on the method, the caller cannot know whether it
 // happened, and repeats it with the same Once.
 //
@@ -53,6 +53,11 @@ type Store interface {
 	// the log entry and the idempotency entry. decide is pure but for d, and may
 	// be called again; d.ID is set when it is called, and d.Links after the claim.
 	Assess(ctx context.Context, ev *Event, d *Decision, decide func(o *Observation, d *Decision)) error
+
+	// Durable returns when every mutation that returned before it began is durable, an Event or Outcome that was Later included. A
+	// caller who has many of them waits once instead of for each, and tells nobody what they returned before that. It
+	// promises nothing about them when it returns an error.
+	Durable(ctx context.Context) error
 
 	// Observe returns what decide would be shown. It DOES NOT count. With
 	// ev.Kind zero, the event itself is not part of the view.

@@ -21,6 +21,8 @@ type job struct {
 	path string          // the parameter of the path, "" without one
 	once *engine.Once
 
+	later bool // whoever made the job calls Engine.Durable before anybody is told the answer
+
 	match string // If-Match, "" without
 }
 
@@ -144,7 +146,7 @@ func (s *Server) once(j *job, key, route string, raw []byte, run func() ([]byte,
 		answer, err := run()
 		return answer, false, err
 	}
-	return s.space(j.ctx).Engine.Idempotent(j.ctx, s.space(j.ctx).Hasher.Retry(keptUnder(j.ctx, key), route+" "+j.path, raw),
+	return s.space(j.ctx).Engine.Idempotent(j.ctx, s.space(j.ctx).Hasher.Retry(keptUnder(j.ctx, key), route+" "+j.path, raw), j.later,
 		func(once *engine.Once) ([]byte, error) {
 			j.once = once
 			return run()

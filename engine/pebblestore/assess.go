@@ -21,7 +21,7 @@ func (s *Store) Assess(ctx context.Context, ev *engine.Event, d *engine.Decision
 	if err := t.follow(&ev.Subjects, &ev.Link); err != nil {
 		return err
 	}
-	t.now = s.clock.advance(ev.Now)
+	t.now, t.later = s.clock.advance(ev.Now), ev.Later
 	if err := t.loadAll(&ev.Subjects); err != nil {
 		return err
 	}

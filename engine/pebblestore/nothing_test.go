@@ -22,35 +22,92 @@ func TestNothingToDoIsDurable(t *testing.T) {
 	if err := s.Assess(t.Context(), ev, d, func(*engine.Observation, *engine.Decision) {}); err != nil {
 		t.Fatal(err)
 	}
-	var synced atomic.Bool
-	stuck, goOn := make(chan struct{}), make(chan struct{})
-	spring := &trap{match: func(op, name string) bool { return op == "sync" && isLog(op, name) }}
-	spring.sprung = func() {
-		close(stuck)
-		<-goOn
-		synced.Store(true)
-	}
-	fs.trap.Store(spring)
+	log := holdLog(fs)
 	label := func(told chan<- bool) {
 		err := s.RecordOutcome(t.Context(), &engine.Outcome{Domain: 1, Event: d.ID, Kind: scoring.Abuse, Time: ev.Time, Now: ev.Now})
 		if err != nil {
 			t.Error(err)
 		}
-		told <- synced.Load()
+		told <- log.synced.Load()
 	}
 	first, second := make(chan bool, 1), make(chan bool, 1)
 	go label(first)
-	<-stuck
+	<-log.stuck
 	waiting := s.waits.came.Load()
 	go label(second)
-	for s.waits.came.Load() == waiting && len(second) == 0 { // it waits for a sync, or does not wait at all
-		runtime.Gosched()
-	}
-	close(goOn)
+	untilItWaits(s, waiting, second)
+	close(log.goOn)
 	if !<-first || !<-second {
 		t.Error("a caller was told that an outcome is recorded before the log was synced")
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAReplayIsDurable has one caller assess an event under an idempotency key and leave the log for later, and another one ask
+// for it under the same key while the disk does not come to syncing it: who does not leave it for later is not told before.
+func TestAReplayIsDurable(t *testing.T) {
+	fs := newPower()
+	r := newRotating(t)
+	r.fs = fs
+	r.open(r.ring)
+	defer func() { _ = r.store.Close() }()
+	retry := r.hasher.Retry("key", "route", nil)
+	log := holdLog(fs)
+	assess := func(later bool) (replayed, synced bool) {
+		_, replayed, err := r.engine.Idempotent(t.Context(), retry, later, func(once *engine.Once) ([]byte, error) {
+			ev := spread(1)
+			once.Render = func() []byte { return []byte("{}") }
+			ev.Once, ev.Later = once, later
+			return once.Render(), r.engine.Assess(t.Context(), ev, new(engine.Assessment))
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return replayed, log.synced.Load()
+	}
+	for _, want := range []bool{false, true} {
+		if replayed, synced := assess(true); replayed != want || synced {
+			t.Fatalf("left for later: replayed is %v, want %v; synced: %v", replayed, want, synced)
+		}
+	}
+	told := make(chan bool, 1)
+	waiting := r.store.waits.came.Load()
+	go func() {
+		replayed, synced := assess(false)
+		told <- replayed && synced
+	}()
+	untilItWaits(r.store, waiting, told)
+	close(log.goOn)
+	if !<-told {
+		t.Error("a caller was told an answer before the log was synced")
+	}
+}
+
+// heldLog is a log whose next sync does not come to an end.
+type heldLog struct {
+	stuck  chan struct{} // closed: it has begun
+	goOn   chan struct{} // close: it may end
+	synced atomic.Bool   // it has ended
+}
+
+func holdLog(fs *power) *heldLog {
+	l := &heldLog{stuck: make(chan struct{}), goOn: make(chan struct{})}
+	fs.trap.Store(&trap{
+		match: func(op, name string) bool { return op == "sync" && isLog(op, name) },
+		sprung: func() {
+			close(l.stuck)
+			<-l.goOn
+			l.synced.Store(true)
+		},
+	})
+	return l
+}
+
+// untilItWaits returns when one more caller waits for a sync, or was told something without.
+func untilItWaits(s *Store, before uint64, told <-chan bool) {
+	for s.waits.came.Load() == before && len(told) == 0 {
+		runtime.Gosched()
 	}
 }

@@ -28,6 +28,7 @@ func (s *Store) RecordOutcome(ctx context.Context, o *engine.Outcome) error {
 		return err
 	}
 	s.withoutDestroyed(&owners.Subjects)
+	t.later = o.Later
 	if t.now = s.clock.advance(o.Now); o.Event.Seq() < s.logFrom(t.now) {
 		return engine.ErrUnknownEvent
 	}

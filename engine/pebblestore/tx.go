@@ -25,6 +25,7 @@ type tx struct {
 	effect  record.Effect
 	batch   *pebble.Batch
 	changes int64  // in the batch
+	later   bool   // the caller waits for the log by itself: see Store.Durable
 	staged  []edit // records to keep once the batch is applied
 	bytes   []byte // of staged
 	key     []byte
@@ -93,7 +94,7 @@ func (t *tx) unlock() {
 // end finishes a step. What was put and not committed, because the step was
 // refused or panicked, is forgotten: nobody else has seen it.
 func (t *tx) end() {
-	t.staged, t.bytes, t.changes = t.staged[:0], t.bytes[:0], 0
+	t.staged, t.bytes, t.changes, t.later = t.staged[:0], t.bytes[:0], 0, false
 	t.entry.Values, t.entry.Shadows = nil, nil // the caller's: the next one must not write there
 	t.unlock()
 	s := t.s
@@ -222,7 +223,7 @@ func (t *tx) writes() *pebble.Batch {
 }
 
 // commit applies everything written, with the answer to remember, keeps the
-// records, unlocks, and returns when the log is durable. What cannot be applied or made durable
+// records, unlocks, and returns when the log is durable, at once if that is for later. What cannot be applied or made durable
 // ends the process: what memory says is ahead of the disk then.
 func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 	if once != nil {
@@ -239,7 +240,7 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 		t.s.once.RUnlock()
 	}
 	t.keep()
-	if t.s.opts.volatile {
+	if t.later || t.s.opts.volatile {
 		return nil
 	}
 	t.unlock()
@@ -252,19 +253,38 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 // commitNothing returns when what made the step change nothing is durable: it may be the change of somebody who still waits for
 // the log, and whoever is told that there was nothing to do takes it for done.
 func (t *tx) commitNothing() error {
-	if t.s.opts.volatile {
-		return nil
+	if !t.later {
+		t.unlock()
+		t.s.awaitLog()
 	}
-	t.unlock()
-	t.s.waits.came.Add(1)
-	defer t.s.waits.left.Add(1)
-	t.failOn(t.s.db.LogData(nil, pebble.Sync))
 	return nil
 }
 
-// apply adds the batch to what others see, and begins to make it durable.
+// Durable implements engine.Store.
+func (s *Store) Durable(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.awaitLog()
+	return nil
+}
+
+// awaitLog returns when everything that was applied is durable.
+func (s *Store) awaitLog() {
+	if s.opts.volatile {
+		return
+	}
+	s.waits.came.Add(1)
+	defer s.waits.left.Add(1)
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		s.fail(err)
+	}
+}
+
+// apply adds the batch to what others see, and begins to make it durable unless that is for later.
 func (t *tx) apply() error {
-	if t.s.opts.volatile {
+	if t.later || t.s.opts.volatile {
 		return t.s.db.Apply(t.batch, pebble.NoSync)
 	}
 	// Pebble marks ApplyNoSyncWait as not yet meant for others. What we rely on

@@ -101,7 +101,7 @@ func (w *witness) work(s *Store, writers, most int, seed uint64) error {
 
 func (w *witness) stop() { w.halt.Store(true) }
 
-// step does one thing: mostly an event, at times an outcome, a release, or a flush of Pebble's.
+// step does one thing: mostly an event, at times several that wait together, an outcome, a release, or a flush of Pebble's.
 func (w *witness) step(s *Store, random *rand.Rand) error {
 	switch n := random.IntN(100); {
 	case n < 2:
@@ -111,12 +111,41 @@ func (w *witness) step(s *Store, random *rand.Rand) error {
 	case n < 15:
 		_, err := s.db.AsyncFlush()
 		return err
+	case n < 30:
+		return w.lot(s, random)
 	}
 	return w.event(s, random)
 }
 
 func (w *witness) event(s *Store, random *rand.Rand) error {
-	ev := &engine.Event{Domain: 1, Kind: scoring.Signup, Time: witnessTime, Now: witnessTime, Verified: random.IntN(3) == 0}
+	id, err := w.assess(s, random, false)
+	if err == nil {
+		w.note(noteEvent, id[:])
+	}
+	return err
+}
+
+// lot assesses some events that wait together for the log.
+func (w *witness) lot(s *Store, random *rand.Rand) error {
+	ids := make([]engine.EventID, 1+random.IntN(6))
+	for i := range ids {
+		var err error
+		if ids[i], err = w.assess(s, random, true); err != nil {
+			return err
+		}
+	}
+	if err := s.Durable(context.Background()); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		w.note(noteEvent, id[:])
+	}
+	return nil
+}
+
+// assess tries an event.
+func (w *witness) assess(s *Store, random *rand.Rand, later bool) (engine.EventID, error) {
+	ev := &engine.Event{Domain: 1, Kind: scoring.Signup, Time: witnessTime, Now: witnessTime, Verified: random.IntN(3) == 0, Later: later}
 	for kind := hashing.Phone; kind < hashing.Kinds; kind++ {
 		n := witnessOthers
 		if kind == hashing.Phone {
@@ -133,14 +162,10 @@ func (w *witness) event(s *Store, random *rand.Rand) error {
 	err := s.Assess(context.Background(), ev, d, func(_ *engine.Observation, d *engine.Decision) {
 		d.Verdict, d.Claim, d.MaxLinks = scoring.Allow, ev.Claims(), w.limit
 	})
-	if err != nil {
-		return err
+	if err == nil && d.Links.Count > w.limit {
+		err = fmt.Errorf("WRONG: %d links where %d may be", d.Links.Count, w.limit)
 	}
-	if d.Links.Count > w.limit {
-		return fmt.Errorf("WRONG: %d links where %d may be", d.Links.Count, w.limit)
-	}
-	w.note(noteEvent, d.ID[:])
-	return nil
+	return d.ID, err
 }
 
 func (w *witness) label(s *Store, random *rand.Rand) error {

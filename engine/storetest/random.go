@@ -120,12 +120,15 @@ func (m *machine) idle(rt *rapid.T) {
 	m.mark(rt)
 }
 
-// mark has something happen at this time that nothing else asks about.
+// mark has something happen at this time that nothing else asks about. What was left for later is durable then.
 func (m *machine) mark(rt *rapid.T) {
-	ev := &engine.Event{Domain: domain, Kind: scoring.SignIn, Time: m.model.now, Now: m.model.now}
+	ev := &engine.Event{Domain: domain, Kind: scoring.SignIn, Time: m.model.now, Now: m.model.now, Later: rapid.Bool().Draw(rt, "later")}
 	ev.Subjects[hashing.Network] = subject(hashing.Network, few)
 	d := new(engine.Decision)
 	m.check(rt, m.w.store.Assess(m.w.ctx(), m.present(rt, ev), d, func(*engine.Observation, *engine.Decision) {}))
+	if ev.Later {
+		m.check(rt, m.w.store.Durable(m.w.ctx()))
+	}
 	m.model.assess(d.ID, *ev, false, 0)
 }
 
@@ -169,6 +172,7 @@ func (m *machine) assess(rt *rapid.T) {
 		m.model.once[key] = m.model.now + engine.OnceFor
 		ev.Once = &engine.Once{Key: hashing.Digest{key}, Expires: m.model.once[key], Render: func() []byte { return nil }}
 	}
+	ev.Later = rapid.Bool().Draw(rt, "later")
 	now := m.present(rt, ev)
 	m.check(rt, m.w.store.Assess(m.w.ctx(), now, d, func(_ *engine.Observation, d *engine.Decision) {
 		d.Verdict, d.Claim, d.MaxLinks = scoring.Allow, ev.Claims() && !blocked, m.limit
@@ -243,6 +247,7 @@ func (m *machine) outcome(rt *rapid.T) {
 		scoring.Verified, scoring.Unverified, scoring.Abuse, scoring.Legitimate,
 	}).Draw(rt, "outcome")
 	o := &engine.Outcome{Domain: domain, Event: m.model.events[i].id, Kind: kind, Time: m.model.now, Now: m.model.now, MaxLinks: m.limit}
+	o.Later = rapid.Bool().Draw(rt, "later")
 	err := m.w.store.RecordOutcome(m.w.ctx(), o)
 	if known := m.model.logged(m.model.events[i]); !known {
 		m.same(rt, "an old event is unknown", errors.Is(err, engine.ErrUnknownEvent), true)
