@@ -22,8 +22,9 @@ var tokenBytes = base64.RawURLEncoding.Strict()
 func (s Subject) Token() string {
 	for letter, kind := range tokenKinds {
 		if s.Kind == kind {
-			b := strconv.AppendUint([]byte{letter}, uint64(s.Key), 10)
-			return string(tokenBytes.AppendEncode(append(b, '.'), s.ID[:]))
+			b := append(make([]byte, 0, 32), letter)
+			b = append(strconv.AppendUint(b, uint64(s.Key), 10), '.')
+			return string(tokenBytes.AppendEncode(b, s.ID[:]))
 		}
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -30,28 +31,51 @@ func (s *Server) readAssess(j *job, req *api.AssessmentRequest) (in assessing, e
 	return in, s.spend(j.ctx, in.ev.Subjects[hashing.Phone], in.number)
 }
 
-func (s *Server) assess(j *job, in assessing) (any, error) {
-	a := new(engine.Assessment)
+// sheet is what an assessment is written on: its answer is valid until another one is written there.
+type sheet struct {
+	engine.Assessment
+	text []byte
+}
+
+var sheets = sync.Pool{New: func() any { return &sheet{text: make([]byte, 0, 2<<10)} }}
+
+func newSheet() *sheet { return sheets.Get().(*sheet) } //nolint:forcetypeassert // the pool holds nothing else
+
+// done gives a sheet away to others.
+func (p *sheet) done() { sheets.Put(p) }
+
+func (p *sheet) write(answer appender) []byte {
+	p.text = append(answer.appendJSON(p.text[:0]), '\n')
+	return p.text
+}
+
+func (s *Server) assess(j *job, on *sheet, in assessing) ([]byte, error) {
+	a := &on.Assessment
 	answer := shape(j.ctx, assessment{a, in.number, false})
 	if in.peek {
-		return answer, s.space(j.ctx).Engine.Peek(j.ctx, in.ev, a)
+		if err := s.space(j.ctx).Engine.Peek(j.ctx, in.ev, a); err != nil {
+			return nil, err
+		}
+		return on.write(answer), nil
 	}
-	in.ev.Once = j.once
+	in.ev.Once, in.ev.Later = j.once, j.later
 	j.remember(func() any { return answer })
 	if err := s.space(j.ctx).Engine.Assess(j.ctx, in.ev, a); err != nil {
 		return nil, err
 	}
 	s.assessed.WithLabelValues(in.ev.Kind.String(), a.Decision.String()).Inc()
-	return answer, nil
+	return on.write(answer), nil
 }
 
 // assessments answers one request.
 func (s *Server) assessments(c *gin.Context) {
+	on := newSheet()
+	defer on.done()
 	raw, err := body(c)
 	if err == nil {
 		var answer []byte
 		var replayed bool
-		if answer, replayed, err = s.assessBody(c, raw); err == nil {
+		if answer, replayed, err = s.assessBody(c, on, raw); err == nil {
 			respond(c, answer, replayed)
 			return
 		}
@@ -60,7 +84,7 @@ func (s *Server) assessments(c *gin.Context) {
 }
 
 // assessBody is work for an assessment.
-func (s *Server) assessBody(c *gin.Context, raw []byte) (answer []byte, replayed bool, err error) {
+func (s *Server) assessBody(c *gin.Context, on *sheet, raw []byte) (answer []byte, replayed bool, err error) {
 	s.turn.RLock()
 	defer s.turn.RUnlock()
 	j := &job{ctx: c.Request.Context()}
@@ -72,30 +96,31 @@ func (s *Server) assessBody(c *gin.Context, raw []byte) (answer []byte, replayed
 	if err != nil {
 		return nil, false, err
 	}
-	return s.assessOnce(j, c.GetString(requestID), key, c.FullPath(), raw, in)
+	if answer, replayed, err = s.assessOnce(j, on, key, c.FullPath(), raw, in); err != nil {
+		answer, err = s.fallBack(j.ctx, on, c.GetString(requestID), in, err)
+		replayed = false
+	}
+	return answer, replayed, err
 }
 
-// assessOnce assesses an event that was read, at most once for its key. Where the store cannot
-// be asked, the answer is what the caller's key or Config.OnError says.
-func (s *Server) assessOnce(j *job, id, key, route string, raw []byte, in assessing) (answer []byte, replayed bool, err error) {
-	answer, replayed, err = s.once(j, key, route, raw, func() ([]byte, error) {
-		answer, err := s.assess(j, in)
-		if err != nil {
-			return nil, err
-		}
-		return encode(answer), nil
-	})
-	onError := s.onError(j.ctx)
-	if err == nil || onError == 0 || j.ctx.Err() != nil {
-		return answer, replayed, err
+// assessOnce assesses an event that was read, at most once for its key. The answer is valid as long as the sheet is.
+func (s *Server) assessOnce(j *job, on *sheet, key, route string, raw []byte, in assessing) (answer []byte, replayed bool, err error) {
+	return s.once(j, key, route, raw, func() ([]byte, error) { return s.assess(j, on, in) })
+}
+
+// fallBack returns what the caller's key or Config.OnError says where the store could not be asked, or why there is no answer.
+func (s *Server) fallBack(ctx context.Context, on *sheet, id string, in assessing, why error) ([]byte, error) {
+	onError := s.onError(ctx)
+	if onError == 0 || ctx.Err() != nil {
+		return nil, why
 	}
-	r := explain(err)
+	r := explain(why)
 	if r != refuseStore && r != refuseFull && r != refuseInternal {
-		return nil, false, err
+		return nil, why
 	}
 	s.noteFailure(id, r)
 	s.unasked.Inc()
-	return encode(shape(j.ctx, s.instead(j.ctx, in, onError))), false, nil
+	return on.write(shape(ctx, s.instead(ctx, in, onError))), nil
 }
 
 // instead is the answer to an event without the store: what the request tells by itself.
@@ -125,5 +150,9 @@ func timeText(unix int64) string {
 	if unix == 0 {
 		return ""
 	}
-	return time.Unix(unix, 0).UTC().Format(time.RFC3339)
+	return string(appendTime(nil, unix))
+}
+
+func appendTime(b []byte, unix int64) []byte {
+	return time.Unix(unix, 0).UTC().AppendFormat(b, time.RFC3339)
 }

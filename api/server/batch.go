@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 const maxBatch = 100_000
 
 // batch answers every line of a stream as an assessment, in order. Lines are
-// worked on side by side, but those of one number one after the other.
+// worked on side by side, but those of one number one after the other, and
+// wait together for one sync of the store.
 func (s *Server) batch(c *gin.Context) {
 	control := http.NewResponseController(c.Writer)
 	// Otherwise the first answer ends the reading, and a refusal waits for lines that wait for it. HTTP/2 always can.
@@ -34,31 +36,35 @@ func (s *Server) batch(c *gin.Context) {
 	c.Header("Content-Type", ndjson)
 	c.Status(http.StatusOK)
 	c.Writer.Flush() // so that a client may wait for the head before it sends lines
-	write := func(answers ...[]byte) error {
+	write := func(answers []byte) error {
 		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // an answer in memory has none
-		_, err := c.Writer.Write(bytes.Join(answers, nil))
+		_, err := c.Writer.Write(answers)
 		c.Writer.Flush()
 		return err
 	}
+	var answers []byte
 	last, err := s.stream(c, s.maxBatch, func(lines []line) error {
 		began := time.Now()
-		answers := s.assessLines(c.Request.Context(), c.GetString(requestID), lines)
+		answers = s.assessLines(answers[:0], c.Request.Context(), c.GetString(requestID), lines)
 		if !mayRead(c.Request.Context()) {
 			pace(c.Request.Context(), began)
 		}
-		return write(answers...)
+		return write(answers)
 	})
 	var why *refusal
 	if errors.As(err, &why) {
-		_ = write(s.refusedLine(c.GetString(requestID), last, why)) // the end of the stream either way
+		_ = write(s.appendRefused(answers[:0], c.GetString(requestID), last, why)) // the end of the stream either way
 	}
 }
 
 // entry is a line of a batch on its way.
 type entry struct {
 	line
-	in  lineIn
-	err error
+	in       lineIn
+	on       *sheet // nil where it was not to be assessed
+	answer   []byte
+	replayed bool // the answer is that of an earlier line with the same key
+	err      error
 }
 
 // lineIn is a line that was read.
@@ -67,10 +73,13 @@ type lineIn struct {
 	key string // "" without one
 }
 
+// maxFrame is how many bytes surround an assessment in a line.
+const maxFrame = 64
+
 const batchRoute = "/v1/assessments/batch"
 
-// assessLines returns the answer to each line.
-func (s *Server) assessLines(ctx context.Context, id string, lines []line) [][]byte {
+// assessLines appends the answer to each line.
+func (s *Server) assessLines(dst []byte, ctx context.Context, id string, lines []line) []byte {
 	s.turn.RLock()
 	defer s.turn.RUnlock()
 	entries := make([]entry, len(lines))
@@ -84,31 +93,48 @@ func (s *Server) assessLines(ctx context.Context, id string, lines []line) [][]b
 			return err
 		})
 	})
-	answers := make([][]byte, len(lines))
-	inGroups(s.crew, len(lines), func(i int) any { return entries[i].who(i) }, func(i int) {
+	inOrder(len(lines), func(i int) (hashing.Subject, bool) { return entries[i].who() }, func(i int) {
 		e := &entries[i]
-		var text []byte
-		replayed := false
 		s.shielded(id, &e.err, func() (err error) {
-			text, replayed, err = s.assessOnce(&job{ctx: ctx}, id, e.in.key, batchRoute, e.text, e.in.assessing)
+			e.on = newSheet()
+			e.answer, e.replayed, err = s.assessOnce(&job{ctx: ctx, later: true}, e.on, e.in.key, batchRoute, e.text, e.in.assessing)
 			return err
 		})
-		answers[i] = s.answerLine(id, e, text, replayed)
 	})
-	return answers
+	lost := s.space(ctx).Engine.Durable(ctx)
+	size := 0
+	for i := range entries {
+		e := &entries[i]
+		if e.err == nil {
+			e.err = lost
+		}
+		if e.err != nil && e.on != nil {
+			e.answer, e.err = s.fallBack(ctx, e.on, id, e.in.assessing, e.err)
+			e.replayed = false
+		}
+		size += len(e.answer) + maxFrame
+	}
+	dst = slices.Grow(dst, size)
+	for i := range entries {
+		e := &entries[i]
+		dst = s.appendAnswer(dst, id, e)
+		if e.on != nil {
+			e.on.done()
+		}
+	}
+	return dst
 }
 
-// who returns what keeps its order: the number, without one the account, without
-// either the line alone.
-func (e *entry) who(i int) any {
+// who returns what keeps its order: the number, without one the account. It reports false without either.
+func (e *entry) who() (hashing.Subject, bool) {
 	if e.err == nil {
-		for _, kind := range []hashing.Kind{hashing.Phone, hashing.Account} {
+		for _, kind := range [...]hashing.Kind{hashing.Phone, hashing.Account} {
 			if subject := e.in.ev.Subjects[kind]; subject.Given() {
-				return subject
+				return subject, true
 			}
 		}
 	}
-	return i
+	return hashing.Subject{}, false
 }
 
 // shielded runs a part of a request on a goroutine of its own. A panic in it is answered as in any call.
@@ -142,22 +168,23 @@ func (s *Server) readLine(j *job, req *api.BatchLine) (in lineIn, err error) {
 	return in, bad
 }
 
-func (s *Server) answerLine(id string, e *entry, assessment []byte, replayed bool) []byte {
+// appendAnswer appends the answer to a line.
+func (s *Server) appendAnswer(dst []byte, id string, e *entry) []byte {
 	if e.err != nil {
-		return s.refusedLine(id, e.n, explain(e.err))
+		return s.appendRefused(dst, id, e.n, explain(e.err))
 	}
 	s.lines.WithLabelValues(batchRoute, "200").Inc()
-	b := appendInt(append(make([]byte, 0, len(assessment)+64), '{'), `"line":`, e.n)
-	b = appendInt(b, `"status":`, http.StatusOK)
-	if replayed {
-		b = append(b, `"replayed":true,`...)
+	dst = appendInt(append(dst, '{'), `"line":`, e.n)
+	dst = appendInt(dst, `"status":`, http.StatusOK)
+	if e.replayed {
+		dst = append(dst, `"replayed":true,`...)
 	}
-	b = append(append(b, `"assessment":`...), bytes.TrimSuffix(assessment, []byte("\n"))...)
-	return append(b, "}\n"...)
+	dst = append(append(dst, `"assessment":`...), bytes.TrimSuffix(e.answer, []byte("\n"))...)
+	return append(dst, "}\n"...)
 }
 
-// refusedLine is the answer to a line that has no assessment.
-func (s *Server) refusedLine(id string, n int, r *refusal) []byte {
+// appendRefused appends the answer to a line that has no assessment.
+func (s *Server) appendRefused(dst []byte, id string, n int, r *refusal) []byte {
 	s.noteFailure(id, r)
 	s.lines.WithLabelValues(batchRoute, strconv.Itoa(r.status)).Inc()
 	p := r.problem(id)
@@ -165,5 +192,5 @@ func (s *Server) refusedLine(id string, n int, r *refusal) []byte {
 	if err != nil {
 		panic("server: an answer that is not JSON")
 	}
-	return append(text, '\n')
+	return append(append(dst, text...), '\n')
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -54,7 +53,7 @@ func (s *Server) readOutcome(_ *job, req *api.OutcomeRequest) (*engine.Outcome, 
 }
 
 func (s *Server) outcome(j *job, o *engine.Outcome) (any, error) {
-	o.Once = j.once
+	o.Once, o.Later = j.once, j.later
 	answer := func() any { return api.OutcomeAnswer{Changed: o.Changed, Linked: o.Links.Linked, Stale: o.Stale} }
 	j.remember(answer)
 	if err := s.space(j.ctx).Engine.RecordOutcome(j.ctx, o); err != nil {
@@ -89,36 +88,46 @@ func (s *Server) outcomeArray(c *gin.Context, raw []byte) error {
 	return nil
 }
 
-// recordAll is work for outcomes that were read.
+// recordAll is work for outcomes that were read. They wait together for one sync of the store.
 func (s *Server) recordAll(c *gin.Context, all []*engine.Outcome, texts []json.RawMessage, key string) []json.RawMessage {
 	s.turn.RLock()
 	defer s.turn.RUnlock()
-	answers := make([]json.RawMessage, len(all))
-	inGroups(s.crew, len(all), func(i int) engine.EventID { return all[i].Event }, func(i int) {
+	ctx, id := c.Request.Context(), c.GetString(requestID)
+	answers, failed := make([]json.RawMessage, len(all)), make([]error, len(all))
+	inOrder(len(all), func(i int) (engine.EventID, bool) { return all[i].Event, true }, func(i int) {
 		itemKey := key
 		if key != "" {
 			itemKey += " " + strconv.Itoa(i) // no key that a caller can send holds a space
 		}
-		answers[i] = s.oneOfMany(c.Request.Context(), c.GetString(requestID), itemKey, texts[i], all[i])
+		s.shielded(id, &failed[i], func() (err error) {
+			answers[i], err = s.outcomeOnce(&job{ctx: ctx, later: true}, itemKey, texts[i], all[i])
+			return err
+		})
 	})
+	lost := s.space(ctx).Engine.Durable(ctx)
+	for i := range answers {
+		if failed[i] == nil {
+			failed[i] = lost
+		}
+		answers[i] = s.oneOfMany(id, answers[i], failed[i])
+	}
 	return answers
 }
 
-// oneOfMany records one outcome of an array and returns its answer.
-func (s *Server) oneOfMany(ctx context.Context, id, key string, raw []byte, o *engine.Outcome) []byte {
-	j := &job{ctx: ctx}
-	var text []byte
-	var err error
-	s.shielded(id, &err, func() (err error) {
-		text, _, err = s.once(j, key, "/v1/outcomes", raw, func() ([]byte, error) {
-			answer, err := s.outcome(j, o)
-			if err != nil {
-				return nil, err
-			}
-			return encode(answer), nil
-		})
-		return err
+// outcomeOnce records one outcome of an array, at most once for its key.
+func (s *Server) outcomeOnce(j *job, key string, raw []byte, o *engine.Outcome) ([]byte, error) {
+	text, _, err := s.once(j, key, "/v1/outcomes", raw, func() ([]byte, error) {
+		answer, err := s.outcome(j, o)
+		if err != nil {
+			return nil, err
+		}
+		return encode(answer), nil
 	})
+	return text, err
+}
+
+// oneOfMany returns the answer to one outcome of an array.
+func (s *Server) oneOfMany(id string, text []byte, err error) []byte {
 	if err == nil {
 		return append(append([]byte(`{"status":200,"outcome":`), bytes.TrimSpace(text)...), '}')
 	}

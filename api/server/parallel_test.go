@@ -1,87 +1,57 @@
 package server
 
 import (
+	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
-// TestInGroups holds that those of one key keep their order, and that all keys are worked on at the same time.
-func TestInGroups(t *testing.T) {
+// TestInOrder holds that every position is worked on once, that those of one key keep their order, and that as many as there are
+// processors are worked on at the same time, whatever waits for what.
+func TestInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrew()
-		for range 3 {
-			var mu sync.Mutex
-			did := map[int][]int{}
-			together := new(sync.WaitGroup)
-			together.Add(50)
-			inGroups(c, 500, func(i int) int { return i % 50 }, func(i int) {
-				if i < 50 { // the first of each key
-					together.Done()
-					together.Wait()
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				did[i%50] = append(did[i%50], i)
-			})
-			if len(did) != 50 {
-				t.Fatalf("%d keys", len(did))
-			}
-			for key, all := range did {
-				if len(all) != 10 || !slices.IsSorted(all) {
-					t.Errorf("of key %d: %v", key, all)
-				}
-			}
-		}
-		time.Sleep(stay + time.Second) // or the goroutines would outlive the test, which synctest refuses
-	})
-}
-
-// TestACrewStays holds that those who have worked wait for more, and not for ever.
-func TestACrewStays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrew()
-		var done atomic.Int64
-		release := make(chan struct{})
-		work := func() {
-			<-release
-			done.Add(1)
-		}
-		taken := func() (n int) { // by those who have nothing to do
-			for {
+		const n, keys, alone = 500, 50, 7 // every seventh position has no key
+		keyOf := func(i int) (int, bool) { return i % keys, i%alone != 0 }
+		var mu sync.Mutex
+		did := map[int][]int{}
+		underWay, most := 0, 0
+		together := make(chan struct{})
+		inOrder(n, keyOf, func(i int) {
+			mu.Lock()
+			underWay++
+			if most = max(most, underWay); underWay == runtime.GOMAXPROCS(0) {
 				select {
-				case c.next <- work:
-					n++
+				case <-together:
 				default:
-					return n
+					close(together)
 				}
 			}
+			mu.Unlock()
+			<-together
+			mu.Lock()
+			defer mu.Unlock()
+			underWay--
+			key, ok := keyOf(i)
+			if !ok {
+				key = -1 - i
+			}
+			did[key] = append(did[key], i)
+		})
+		if most != runtime.GOMAXPROCS(0) {
+			t.Errorf("%d at a time, want %d", most, runtime.GOMAXPROCS(0))
 		}
-		for range 20 {
-			c.start(work)
+		total := 0
+		for key, all := range did {
+			total += len(all)
+			if !slices.IsSorted(all) {
+				t.Errorf("of key %d: %v", key, all)
+			}
 		}
-		synctest.Wait()
-		if n := taken(); n != 0 {
-			t.Errorf("%d have nothing to do while all 20 work", n)
+		if total != n || len(did) != keys+(n+alone-1)/alone {
+			t.Errorf("%d positions of %d keys", total, len(did))
 		}
-		close(release)
-		synctest.Wait()
-		release = make(chan struct{})
-		if n := taken(); n != 20 {
-			t.Errorf("%d of 20 stay", n)
-		}
-		close(release)
-		synctest.Wait()
-		if n := done.Load(); n != 40 {
-			t.Errorf("%d of 40 were done", n)
-		}
-		time.Sleep(stay + time.Millisecond)
-		synctest.Wait()
-		if n := taken(); n != 0 {
-			t.Errorf("%d stay for ever", n)
-		}
+		inOrder(0, keyOf, func(int) { t.Error("there is nothing to do") })
 	})
 }

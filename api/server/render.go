@@ -50,7 +50,7 @@ func (a assessment) appendJSON(b []byte) []byte {
 		b = a.appendAccounts(b)
 	}
 	if a.FirstSeen != 0 {
-		b = appendText(b, `"first_seen":`, timeText(a.FirstSeen))
+		b = append(appendTime(append(b, `"first_seen":"`...), a.FirstSeen), `",`...)
 	}
 	b = appendText(append(b, `"policy":{`...), `"name":`, a.Policy.Name())
 	b = appendInt(b, `"version":`, int(a.Version))
@@ -189,6 +189,9 @@ func appendFloat(b []byte, name string, v float64) []byte {
 func number(b []byte, v float64) []byte {
 	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 		return strconv.AppendInt(b, int64(v), 10)
+	}
+	if size := math.Abs(v); size >= 1e-6 && size < 1e21 {
+		return strconv.AppendFloat(b, v, 'f', -1, 64)
 	}
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -127,7 +127,6 @@ type Server struct {
 	handler  http.Handler
 	draining atomic.Bool
 	underWay atomic.Int64 // requests that are being answered
-	crew     *crew        // that works on the lines of batches
 	gate     *gate        // that those of them pass that may change something, batches apart
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -165,7 +164,6 @@ func New(cfg Config) (*Server, error) {
 		cfg:           cfg,
 		jobs:          newJobs(),
 		reports:       make(chan struct{}, 1),
-		crew:          newCrew(),
 		gate:          newGate(cfg.MaxChanges, time.Now, newRunQueue().lag),
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,
