@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	mathrand "math/rand/v2"
 	"net/http"
 	"sync"
@@ -159,6 +160,13 @@ func (c *crowd) gate(begun bool) *api.Client {
 	return c.client
 }
 
+// sent is an event under its Idempotency-Key.
+type sent struct {
+	number int
+	line   api.BatchLine
+}
+
+// write sends one event, or at times a batch of several, again and again until all are answered.
 func (c *crowd) write(ctx context.Context, w int) {
 	random := mathrand.New(mathrand.NewPCG(uint64(w), 0)) //nolint:gosec // made-up traffic
 	for {
@@ -166,21 +174,68 @@ func (c *crowd) write(ctx context.Context, w int) {
 		if to == nil {
 			return
 		}
-		n, key, ev := random.IntN(numbers), rand.Text(), event(random.IntN(numbers), random.IntN(500))
-		ev.PhoneNumber = number(n)
-		c.begin(n)
+		open, batch := make([]sent, 1), random.IntN(4) == 0
+		if batch {
+			open = make([]sent, 1+random.IntN(20))
+		}
+		for i := range open {
+			n := random.IntN(numbers)
+			open[i] = sent{n, api.BatchLine{AssessmentRequest: event(n, random.IntN(500)), IdempotencyKey: rand.Text()}}
+			c.begin(n)
+		}
 		for {
-			c.attempt()
-			_, err := to.Assess(ctx, ev, api.IdempotencyKey(key))
-			if err == nil {
-				c.acknowledge(n)
-				break
-			}
-			var refused *api.Error
-			if errors.As(err, &refused) && refused.Status != http.StatusServiceUnavailable && !errors.Is(err, api.ErrInFlight) {
+			var err error
+			if open, err = c.send(ctx, to, batch, open); err != nil {
 				c.fail(fmt.Errorf("refused: %w", err))
 			}
+			if len(open) == 0 {
+				break
+			}
 			if to = c.gate(true); ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}
+
+// send sends events once, as a batch or one by itself. It returns those that are to be sent again, and an error where one was
+// refused that should not be.
+func (c *crowd) send(ctx context.Context, to *api.Client, batch bool, all []sent) (again []sent, refused error) {
+	answers := make([]error, len(all))
+	for i := range answers {
+		c.attempt()
+		answers[i] = errNoAnswer
+	}
+	if batch {
+		for a, err := range to.AssessBatch(ctx, lines(all)) {
+			if err != nil {
+				break
+			}
+			answers[a.Line-1] = a.Err()
+		}
+	} else {
+		_, answers[0] = to.Assess(ctx, all[0].line.AssessmentRequest, api.IdempotencyKey(all[0].line.IdempotencyKey))
+	}
+	for i, err := range answers {
+		var why *api.Error
+		switch {
+		case err == nil:
+			c.acknowledge(all[i].number)
+		case errors.As(err, &why) && why.Status != http.StatusServiceUnavailable && !errors.Is(err, api.ErrInFlight):
+			refused = err
+		default:
+			again = append(again, all[i])
+		}
+	}
+	return again, refused
+}
+
+var errNoAnswer = errors.New("a line has no answer")
+
+func lines(all []sent) iter.Seq2[api.BatchLine, error] {
+	return func(yield func(api.BatchLine, error) bool) {
+		for i := range all {
+			if !yield(all[i].line, nil) {
 				return
 			}
 		}

@@ -22,6 +22,7 @@ var (
 		{"engine/pebblestore/tx.go", "t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync)", "t.s.db.Apply(t.batch, pebble.NoSync)"},
 		{"engine/pebblestore/tx.go", "t.failOn(t.batch.SyncWait())", ""},
 	}
+	noWait = []edit{{"engine/pebblestore/tx.go", "\tdefer s.leave()\n\ts.awaitLog()\n", "\tdefer s.leave()\n"}}
 	noOnce = []edit{{"engine/idempotency.go", "if err != nil || r == nil {", "if err != nil || r == nil || r.Expires > 0 {"}}
 	noFail = []edit{{"engine/pebblestore/tx.go", "func (t *tx) failOn(err error) {\n\tif err != nil {", "func (t *tx) failOn(err error) {\n\tif err != nil && t == nil {"}}
 )
@@ -36,6 +37,8 @@ var noLock = []edit{{
 var breakages = []breakage{
 	{name: "no fsync, power cut", edits: noSync, pkg: store, test: "TestPowerCuts$", says: "acknowledged (event|outcome) is lost"},
 	{name: "no fsync, kill", edits: noSync, faults: []string{"-cycles", "5", "kill"}, says: "LOST"},
+	{name: "a batch does not wait for the log, power cut", edits: noWait, pkg: store, test: "TestPowerCuts$", says: "acknowledged event is lost"},
+	{name: "a batch does not wait for the log, kill", edits: noWait, faults: []string{"-cycles", "8", "kill"}, says: "LOST"},
 	{name: "no dedupe, kill", edits: noOnce, faults: []string{"-cycles", "8", "kill"}, says: "COUNTED TWICE"},
 	{name: "no dedupe, replies", edits: noOnce, faults: []string{"-cycles", "500", "replies"}, says: "COUNTED TWICE"},
 	{name: "lock let go, links", edits: noLock, pkg: store, test: "TestLinksInAnyOrder", says: "illegal"},
