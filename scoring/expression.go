@@ -77,16 +77,23 @@ func celType(s class) *cel.Type {
 	}
 }
 
-// compile reads the condition of a rule and returns it with the slots it reads.
-func (x *expressions) compile(r *reporter, n *yaml.Node) (closure, []int) {
-	never := func([]float64) float64 { return 0 }
+// condition is what a rule asks for.
+type condition struct {
+	run   closure
+	needs []int // the slots that it reads
+	gate  gate
+}
+
+// compile reads the condition of a rule.
+func (x *expressions) compile(r *reporter, n *yaml.Node) condition {
+	never := condition{run: constant(0), gate: ajar}
 	if n.Kind != yaml.ScalarNode || len(n.Value) > maxExpression {
 		r.at(n, "", "a condition is one expression of at most %d bytes", maxExpression)
-		return never, nil
+		return never
 	}
 	checked := x.check(r, n)
 	if checked == nil {
-		return never, nil
+		return never
 	}
 	b := &builder{x: x, r: r, n: n, info: checked.SourceInfo()}
 	t := b.build(checked.Expr())
@@ -94,9 +101,9 @@ func (x *expressions) compile(r *reporter, n *yaml.Node) (closure, []int) {
 		if !b.failed {
 			r.at(n, "compare it with something", "a condition has to be true or false")
 		}
-		return never, nil
+		return never
 	}
-	return t.run, b.needs
+	return condition{t.run, b.needs, b.gate(checked.Expr())}
 }
 
 // check lets CEL parse and type-check a condition, with every whole number
@@ -197,10 +204,7 @@ func (b *builder) literal(e ast.Expr) term {
 	case types.Double:
 		return term{class: isNumber, run: constant(float64(v))}
 	case types.Bool:
-		if v {
-			return term{class: isBool, run: constant(1)}
-		}
-		return term{class: isBool, run: constant(0)}
+		return term{class: isBool, run: constant(oneIf(bool(v)))}
 	case types.String:
 		return term{class: isText, text: string(v)}
 	}
@@ -210,14 +214,9 @@ func (b *builder) literal(e ast.Expr) term {
 func constant(v float64) closure { return func([]float64) float64 { return v } }
 
 func (b *builder) variable(e ast.Expr) term {
-	name := e.AsIdent()
-	slot := slices.Index(b.x.p.slots, name)
-	s := slotClasses[slot]
-	if i := slices.IndexFunc(b.x.p.lists, func(l string) bool { return "list."+l == name }); slot < 0 && i >= 0 {
-		slot, s = len(b.x.p.slots)+i, isBool
-	}
+	slot, s := b.slot(e)
 	if slot < 0 {
-		return b.refuse(e, didYouMean(name, b.x.p.slots), "an unknown variable")
+		return b.refuse(e, didYouMean(e.AsIdent(), b.x.p.slots), "an unknown variable")
 	}
 	if !slices.Contains(b.needs, slot) {
 		b.needs = append(b.needs, slot)

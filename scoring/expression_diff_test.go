@@ -128,7 +128,7 @@ func differ(t *testing.T, p *Policy, seed uint64) {
 		return
 	}
 	x, r := newExpressions(p), &reporter{}
-	ours, _ := x.compile(r, &yaml.Node{Kind: yaml.ScalarNode, Value: text})
+	ours := x.compile(r, &yaml.Node{Kind: yaml.ScalarNode, Value: text})
 	if err := r.err(); err != nil {
 		t.Fatalf("%s\nis refused: %v", text, err)
 	}
@@ -162,8 +162,11 @@ func differ(t *testing.T, p *Policy, seed uint64) {
 		} else if !types.IsUnknown(out) {
 			t.Fatalf("%s is %v", text, out)
 		}
-		if got := ours(slots); got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
+		if got := ours.run(slots); got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
 			t.Fatalf("%s\nunder %v is %v, to CEL %v", text, slots, got, want)
+		}
+		if ours.gate.shut(slots) && want != 0 {
+			t.Fatalf("%s\nunder %v is %v, and its gate %v is shut", text, slots, want, ours.gate)
 		}
 	}
 }

@@ -52,6 +52,7 @@ func (p *Policy) Reads() []bool {
 
 // rule is one entry of a policy's score.
 type rule struct {
+	gate   gate
 	code   string
 	slot   int     // of a table; -1 for a guard
 	steps  []Step  // of a table, ascending; one for a guard
@@ -97,7 +98,8 @@ func (c *compiler) readRule(r *rule, item *yaml.Node, f map[string]*yaml.Node) {
 	}
 	if when != nil {
 		r.steps, r.when = []Step{{At: math.NaN(), Points: c.readPoints(points)}}, when.Value
-		r.guard, r.needs = c.expr.compile(&c.reporter, when)
+		condition := c.expr.compile(&c.reporter, when)
+		r.guard, r.needs, r.gate = condition.run, condition.needs, condition.gate
 		return
 	}
 	r.slot = slices.IndexFunc(c.p.signals, func(s Signal) bool { return s.Name == signal.Value })
@@ -112,7 +114,9 @@ func (c *compiler) readRule(r *rule, item *yaml.Node, f map[string]*yaml.Node) {
 	r.window = c.p.signals[r.slot].Window
 	r.slot += SlotSignals
 	r.needs = []int{r.slot}
-	c.readSteps(r, points)
+	if c.readSteps(r, points); len(r.steps) > 0 {
+		r.gate = gate{r.slot, r.steps[0].At, math.Inf(1)}
+	}
 }
 
 func (c *compiler) readPoints(n *yaml.Node) int {
@@ -137,7 +141,7 @@ func (c *compiler) readSteps(r *rule, n *yaml.Node) {
 }
 
 // fires returns the step of the rule that fires, -1 for none. unknown is true when it could not
-// be told.
+// be told. Where the gate is shut it need not be asked.
 func (r *rule) fires(values []float64) (step int, unknown bool) {
 	if r.slot < 0 {
 		fires := r.guard(values)
@@ -147,7 +151,7 @@ func (r *rule) fires(values []float64) (step int, unknown bool) {
 		return -1, fires != fires
 	}
 	v := values[r.slot]
-	if !(v >= r.steps[0].At) { // as nearly always; not "<": an unknown value reaches no step
+	if !(v >= r.steps[0].At) { // not "<": an unknown value reaches no step
 		return -1, v != v
 	}
 	step = len(r.steps) - 1

@@ -35,9 +35,13 @@ func (p *Policy) Judge(values []float64, draw float64, out *Verdict) {
 	out.Fired, out.Untold, out.Holdout = out.Fired[:0], out.Untold[:0], false
 	score := 0
 	for i := range p.rules {
-		step, unknown := p.rules[i].fires(values)
+		r := &p.rules[i]
+		if r.gate.shut(values) {
+			continue
+		}
+		step, unknown := r.fires(values)
 		if step >= 0 {
-			points := p.rules[i].steps[step].Points
+			points := r.steps[step].Points
 			score += points
 			out.Fired = append(out.Fired, Fired{Rule: i, Step: step, Points: points})
 		}
