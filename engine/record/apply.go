@@ -137,7 +137,11 @@ func (r *Record) place(id byte, at Time) bool {
 		body := r.b[s.start+1 : s.end]
 		where, ok := window.CountPlace(body, at)
 		if !ok {
-			return window.TurnCount(body, at)
+			after, done := window.TurnCount(body, at)
+			if n := len(body) - len(after); n > 0 {
+				r.cut(i, n)
+			}
+			return done
 		}
 		r.open(i, int(s.start)+1+where, window.CountEntry)
 		window.PutCount(r.b[s.start+1:s.end], where, at)
@@ -175,6 +179,18 @@ func (r *Record) open(i, where, n int) {
 	for k := i + 1; k < len(r.sections); k++ {
 		r.sections[k].start += by
 		r.sections[k].end += by
+	}
+}
+
+// cut takes the last n bytes off section i.
+func (r *Record) cut(i, n int) {
+	end, by := r.sections[i].end, uint32(n) //nolint:gosec // a few bytes
+	copy(r.b[end-by:], r.b[end:])
+	r.b = r.b[:len(r.b)-n]
+	r.sections[i].end -= by
+	for k := i + 1; k < len(r.sections); k++ {
+		r.sections[k].start -= by
+		r.sections[k].end -= by
 	}
 }
 

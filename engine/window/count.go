@@ -80,31 +80,51 @@ func PutCount(b []byte, place int, t Time) {
 	setEntries(b, 0, entries(b, 0)+1)
 }
 
-// TurnCount does what AddCount does where b keeps its length, as it does every other time once there are two levels: the two oldest entries
-// of the lowest level become one of the next. done is false, and b what it was, when it takes AddCount.
-func TurnCount(b []byte, t Time) (done bool) {
-	if levels(b) < 2 || entries(b, 0)+1 != mergeAt || entries(b, 1)+1 >= mergeAt {
-		return false
+// TurnCount does what AddCount does where the lowest level is full, in place and with one look at every entry: of each level that is full up to the first
+// that is not, the two oldest entries become one of the next. b gets shorter by an entry for each level that overflows but the
+// first. done is false, and b what it was, when it takes AddCount.
+func TurnCount(b []byte, t Time) (after []byte, done bool) {
+	full := 0
+	for full < levels(b) && entries(b, full)+1 == mergeAt {
+		full++
 	}
-	n, above := entries(b, 0), entries(b, 1)
+	if full == 0 || full == levels(b) {
+		return b, false
+	}
+	const n = mergeAt - 1
 	at := counts.headSize(b)
-	if t < counts.timeAt(b, at) {
-		return false
+	low := b[at : at+n*timeSize]
+	if t < counts.timeAt(low, 0) {
+		return b, false
 	}
-	low, next := b[at:at+n*timeSize], b[at+(n-1)*timeSize:at+(n+above)*timeSize]
 	merged := t
-	place := (n - counts.newer(b, at, n, t)) * timeSize // behind the oldest, at least
+	place := (n - counts.newer(low, 0, n, t)) * timeSize // behind the oldest, at least
 	if place > timeSize {
 		merged = counts.timeAt(low, timeSize)
 		copy(low, low[2*timeSize:place])
 		binary.BigEndian.PutUint32(low[place-2*timeSize:], t)
 	}
 	copy(low[place-timeSize:], low[place:])
-	copy(next, next[timeSize:])
-	binary.BigEndian.PutUint32(next[above*timeSize:], merged)
 	setEntries(b, 0, n-1)
-	setEntries(b, 1, above+1)
-	return true
+
+	to, from := at+(n-1)*timeSize, at+n*timeSize
+	for i := 1; i < full; i++ {
+		level := b[from : from+n*timeSize]
+		next := counts.timeAt(level, timeSize)
+		to += copy(b[to:], level[2*timeSize:])
+		binary.BigEndian.PutUint32(b[to:], merged)
+		setEntries(b, i, n-1)
+		to, from, merged = to+timeSize, from+n*timeSize, next
+	}
+	above := entries(b, full)
+	to += copy(b[to:], b[from:from+above*timeSize])
+	binary.BigEndian.PutUint32(b[to:], merged)
+	setEntries(b, full, above+1)
+	if to, from = to+timeSize, from+above*timeSize; to < from {
+		to += copy(b[to:], b[from:])
+		return b[:to], true
+	}
+	return b, true
 }
 
 // merge makes room in the lowest level, which has one entry more than its count says, and in
