@@ -36,6 +36,19 @@ func (o *Observation) Fill(p *scoring.Policy, ev *Event, values []float64) {
 	}
 }
 
+// Unread returns, by kind of subject, the counts in records that Fill never asks for.
+func Unread(p *scoring.Policy) (all [hashing.Kinds]record.Omission) {
+	for kind := range all {
+		all[kind] = record.Everything
+	}
+	all[hashing.Phone].Need(&scoring.Signal{Aggregate: scoring.Count, Event: scoring.Verified}) // see fillPhone
+	signals := p.Signals()
+	for i := range signals {
+		all[signals[i].Subject].Need(&signals[i])
+	}
+	return all
+}
+
 // fillShared sets the slots that every policy has, up to SlotSignals.
 func (o *Observation) fillShared(ev *Event, values []float64) {
 	values[scoring.SlotEvent] = float64(ev.Kind)

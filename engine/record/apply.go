@@ -103,7 +103,7 @@ func countryTag(country string) uint32 {
 func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
 	placed = r.count(m.Event, m.At, m.Now)
 	for _, who := range pairs[owner] {
-		if with := m.members[who]; with.given {
+		if with := m.members[who]; with.given && r.omits.members>>who&1 == 0 {
 			r.meet(sectionMembers+byte(who), with.tag, m.At)
 		}
 	}
@@ -117,7 +117,8 @@ func (r *Record) Apply(owner hashing.Kind, m *Mark) (placed bool) {
 func (r *Record) count(ev scoring.Event, at, now Time) (placed bool) {
 	r.begin()
 	r.settle(now)
-	if placed = r.place(byte(ev), at); !placed {
+	placed = r.omits.events>>ev&1 != 0 || r.place(byte(ev), at)
+	if !placed {
 		r.edit(byte(ev), func(b []byte) []byte {
 			b, placed = window.AddCount(b, at)
 			return b

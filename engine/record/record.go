@@ -55,7 +55,28 @@ const Ahead = 600
 type Record struct {
 	b        []byte
 	sections []section // of b, in order
+	omits    Omission
 }
+
+// Omission is which counts a record leaves out. The zero Omission leaves out none.
+type Omission struct{ events, members uint32 } // bits
+
+// Everything leaves out every count but those that are asked for by Need.
+var Everything = Omission{events: math.MaxUint32, members: math.MaxUint32}
+
+// Need takes out of the omission what a signal asks the record of its subject for.
+func (o *Omission) Need(s *scoring.Signal) {
+	switch s.Aggregate {
+	case scoring.Count:
+		o.events &^= 1 << s.Event
+	case scoring.Distinct:
+		o.members &^= 1 << s.Member
+	}
+}
+
+// Omit has the record leave out counts from now on, for somebody who is never going to ask for them. When it was seen, links, labels and lists
+// it keeps in any case. Stores keep everything: what a policy is going to ask for nobody knows.
+func (r *Record) Omit(o Omission) { r.omits = o }
 
 // section is where a section lies in the bytes, its id byte included.
 type section struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/ringfence/ringfence/scoring"
 )
 
-// counter holds the record of every subject it met, and counts in them as a store does.
+// counter holds the record of every subject it met, and counts in them as a store does, but only what the policy asks for.
 type counter struct {
 	records  *population
 	seen     engine.Observation
@@ -22,7 +22,7 @@ type counter struct {
 }
 
 func newCounter(p *scoring.Policy) *counter {
-	c := &counter{records: newPopulation(), values: make([]float64, p.Slots())}
+	c := &counter{records: newPopulation(engine.Unread(p)), values: make([]float64, p.Slots())}
 	c.maxLinks, _ = p.AccountsPerPhone()
 	return c
 }
@@ -76,7 +76,7 @@ func (c *counter) find(subjects *hashing.Subjects) {
 	for kind := range subjects {
 		c.seen.Records[kind] = nil
 		if s := &subjects[kind]; s.Given() {
-			c.seen.Records[kind] = c.records.record(&s.ID)
+			c.seen.Records[kind] = c.records.record(s)
 		}
 	}
 	c.touched += touch(&c.seen.Records)

@@ -24,7 +24,7 @@
 // # Cost
 //
 // Both read the log once and keep none of it. Rescore takes a few megabytes, however long the log is.
-// Replay holds a record of every subject it meets, as a store does: some 500 bytes each. A log whose
+// Replay holds a record of every subject it meets, as a store does, with the counts that the policy asks for: some 300 bytes each. A log whose
 // phones are few takes little, however long it is.
 //
 // The same log, policy and Config give the same Result, and the same Digest.

@@ -14,6 +14,7 @@ type population struct {
 	shift int     // 64 less the bits of a place's index
 	taken int
 	slabs [][]resident
+	omits [hashing.Kinds]record.Omission // by records of each kind of subject
 }
 
 // place is where a subject may stand in the table.
@@ -33,8 +34,8 @@ const (
 	slabSize  = 256 // residents that are made at once
 )
 
-func newPopulation() *population {
-	return &population{table: make([]place, 1<<firstBits), shift: 64 - firstBits}
+func newPopulation(omits [hashing.Kinds]record.Omission) *population {
+	return &population{table: make([]place, 1<<firstBits), shift: 64 - firstBits, omits: omits}
 }
 
 // touch reads from where an event's subjects are looked for, and returns a sum of it that means nothing: first from all places in the table, then from
@@ -54,15 +55,15 @@ func (p *population) touch(subjects *hashing.Subjects) (sum uint64) {
 }
 
 // record returns the record of a subject, which is made if there is none.
-func (p *population) record(id *[hashing.IDSize]byte) *record.Record {
-	key := binary.LittleEndian.Uint64(id[:])
+func (p *population) record(s *hashing.Subject) *record.Record {
+	key := binary.LittleEndian.Uint64(s.ID[:])
 	for at := p.home(key); ; at++ {
 		there := &p.table[at&(len(p.table)-1)]
 		if there.resident == 0 {
-			return p.add(there, key, id)
+			return p.add(there, key, s)
 		}
 		if there.id == key {
-			if r := p.at(there.resident); r.id == *id {
+			if r := p.at(there.resident); r.id == s.ID {
 				return &r.record
 			}
 		}
@@ -76,14 +77,15 @@ func (p *population) home(key uint64) int {
 
 func (p *population) at(n uint32) *resident { return &p.slabs[(n-1)/slabSize][(n-1)%slabSize] }
 
-func (p *population) add(there *place, key uint64, id *[hashing.IDSize]byte) *record.Record {
+func (p *population) add(there *place, key uint64, s *hashing.Subject) *record.Record {
 	if p.taken%slabSize == 0 {
 		p.slabs = append(p.slabs, newResidents())
 	}
 	p.taken++
 	*there = place{key, uint32(p.taken)} //nolint:gosec // 4 billion subjects do not fit into memory
 	r := p.at(there.resident)
-	r.id = *id
+	r.id = s.ID
+	r.record.Omit(p.omits[s.Kind])
 	if p.taken*4 > len(p.table)*3 {
 		p.grow()
 	}
