@@ -38,6 +38,9 @@ func kill(b *bench) error {
 		if err := c.check(b.ctx, client(p.url)); err != nil {
 			return errors.Join(fmt.Errorf("cycle %d: %w", cycle, err), p.end(syscall.SIGKILL))
 		}
+		if done := cycle + 1; done%100 == 0 && done < cycles {
+			b.printf("kill: %d cycles, none lost so far", done)
+		}
 	}
 	c.open(client(p.url))
 	if err := errors.Join(c.finish(), c.check(b.ctx, client(p.url)), p.drain()); err != nil {
