@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ringfence/ringfence/engine"
@@ -21,10 +20,10 @@ type ImportConfig struct {
 	Policy *scoring.Policy  // scores the events: what it blocks links no account
 	Now    func() time.Time // the clock
 
-	// Refused is told of every line that cannot be used; never two at a time.
+	// Refused is told of every line that cannot be used.
 	Refused func(line int, why error)
 
-	// Progress is told how many of all events and outcomes are done; never two at a time.
+	// Progress is told how many of all events and outcomes are done.
 	Progress func(done, all int)
 
 	room int // of the spool; 0 is defaultRoom
@@ -50,7 +49,8 @@ func (r *ImportReport) RefusedLines() int {
 }
 
 // Import counts a file of past events and outcomes into a store that stays. They are sorted by
-// time first, as a replay with Config.Sort does it, and counted in event time.
+// time first, as a replay with Config.Sort does it, and counted in event time, one after the other: a log in the order of
+// its times is what a backtest can count again.
 //
 // An import can be cut short at any point, also by a loss of power, and run again: what is in is
 // not counted twice. Every event is committed together with a mark: a keyed digest of its id, or of
@@ -76,13 +76,16 @@ func Import(ctx context.Context, cfg ImportConfig, in Input) (*ImportReport, err
 		return i.report, err
 	}
 	err = sorted.each(ctx, func(it *item) error {
-		if i.batch = append(i.batch, it); len(i.batch) < importTogether {
-			return nil
+		if err := i.apply(ctx, it); err != nil {
+			return err
 		}
-		return i.flush(ctx)
+		if i.done%importTogether == 0 {
+			return cfg.Store.Durable(ctx)
+		}
+		return nil
 	})
 	if err == nil {
-		err = i.flush(ctx)
+		err = cfg.Store.Durable(ctx)
 	}
 	return i.report, err
 }
@@ -90,19 +93,17 @@ func Import(ctx context.Context, cfg ImportConfig, in Input) (*ImportReport, err
 // MarkedFor is how long an event that was imported is known again.
 const MarkedFor = 400 * 24 * time.Hour
 
-// importTogether is how many items are applied side by side, as far as they have nobody in common.
+// importTogether is how many items wait together for the disk.
 const importTogether = 512
 
 type importer struct {
 	cfg    ImportConfig
 	engine *engine.Engine
 	older  []*hashing.Hasher // under which an earlier import may have marked what it brought
-	batch  []*item
 	all    int
-
-	mu     sync.Mutex
-	done   int           // guarded by mu
-	report *ImportReport // guarded by mu once items are applied
+	done   int
+	report *ImportReport
+	answer engine.Assessment
 }
 
 // read returns what a line says, nil when it is not to be imported.
@@ -143,76 +144,10 @@ func (r *row) plain() any {
 }
 
 func (i *importer) refuse(line int, why error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.report.Refused[codeOf(why)]++
 	if i.cfg.Refused != nil {
 		i.cfg.Refused(line, why)
 	}
-}
-
-// flush applies the batch: items that share a subject or an id one after the other, so that each
-// sees what came before it, and all others side by side, so that they wait together for the disk.
-func (i *importer) flush(ctx context.Context) error {
-	defer func() { i.batch = i.batch[:0] }()
-	parties := newParties(len(i.batch))
-	ids := make([]engine.EventID, len(i.batch)) // of the events that outcomes are of
-	for n, it := range i.batch {
-		var err error
-		if ids[n], err = i.join(ctx, parties, n, it); err != nil {
-			return err
-		}
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var failed error
-	for _, together := range parties.all() {
-		wg.Go(func() {
-			var a engine.Assessment
-			for _, n := range together {
-				if err := i.apply(ctx, i.batch[n], ids[n], &a); err != nil {
-					mu.Lock()
-					failed = cmp.Or(failed, err)
-					mu.Unlock()
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return failed
-}
-
-// join says whom an item has to do with. The id is that of the event an outcome is of, where
-// an earlier batch brought it.
-func (i *importer) join(ctx context.Context, p *parties, n int, it *item) (id engine.EventID, err error) {
-	p.meet(n, i.mark(it))
-	if it.Event != nil {
-		for _, s := range it.Event.Subjects {
-			if s.Given() {
-				p.meet(n, s)
-			}
-		}
-		return id, nil
-	}
-	p.meet(n, i.markOf(it.For))
-	id, ok, err := i.recall(ctx, it.For)
-	if err != nil || !ok {
-		return id, err
-	}
-	entry, err := i.cfg.Store.Entry(ctx, i.cfg.Hasher.Domain(), id)
-	if errors.Is(err, engine.ErrUnknownEvent) {
-		return id, nil // erased since, or gone with time: apply says so
-	}
-	if err != nil {
-		return id, fmt.Errorf("line %d: %w", it.Line, err)
-	}
-	for _, s := range entry.Subjects {
-		if s.Given() {
-			p.meet(n, s)
-		}
-	}
-	return id, nil
 }
 
 // The marks of items. No key of a caller has a space in it.
@@ -279,7 +214,7 @@ func (i *importer) remembered(ctx context.Context, mark hashing.Digest) (*engine
 }
 
 // apply counts an item, unless it is in already.
-func (i *importer) apply(ctx context.Context, it *item, of engine.EventID, a *engine.Assessment) error {
+func (i *importer) apply(ctx context.Context, it *item) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -289,57 +224,46 @@ func (i *importer) apply(ctx context.Context, it *item, of engine.EventID, a *en
 	case r == nil:
 		once := &engine.Once{Key: i.mark(it), Fingerprint: it.Content, Expires: i.cfg.Now().Add(MarkedFor).Unix(), Lasts: int64(MarkedFor / time.Second)}
 		if it.Event != nil {
-			err = i.applyEvent(ctx, it, once, a)
+			err = i.applyEvent(ctx, it, once)
 		} else {
-			err = i.applyOutcome(ctx, it, once, of)
+			err = i.applyOutcome(ctx, it, once)
 		}
 	case r.Fingerprint != content:
 		i.refuse(it.Line, &problem{"duplicate_id", "an event with the same id and another content is in already"})
 	default:
-		i.note(func() { i.report.Before++ })
+		i.report.Before++
 	}
 	if err != nil {
 		return fmt.Errorf("line %d: %w", it.Line, err)
 	}
-	i.note(func() {
-		if i.done++; i.cfg.Progress != nil {
-			i.cfg.Progress(i.done, i.all)
-		}
-	})
+	if i.done++; i.cfg.Progress != nil {
+		i.cfg.Progress(i.done, i.all)
+	}
 	return nil
 }
 
-func (i *importer) note(what func()) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	what()
-}
-
-func (i *importer) applyEvent(ctx context.Context, it *item, once *engine.Once, a *engine.Assessment) error {
-	it.Event.Once = once
-	once.Render = func() []byte { return a.ID[:] }
-	if err := i.engine.Assess(ctx, it.Event, a); err != nil {
+func (i *importer) applyEvent(ctx context.Context, it *item, once *engine.Once) error {
+	it.Event.Once, it.Event.Later = once, true
+	once.Render = func() []byte { return i.answer.ID[:] }
+	if err := i.engine.Assess(ctx, it.Event, &i.answer); err != nil {
 		return err
 	}
-	i.note(func() { i.report.Events++ })
+	i.report.Events++
 	return nil
 }
 
-func (i *importer) applyOutcome(ctx context.Context, it *item, once *engine.Once, of engine.EventID) error {
-	if !of.Given() {
-		id, ok, err := i.recall(ctx, it.For) // this batch may have brought it
-		if err != nil {
-			return err
-		}
-		if !ok {
-			i.refuse(it.Line, &problem{"unknown_event", "its for names no event before it"})
-			return nil
-		}
-		of = id
+func (i *importer) applyOutcome(ctx context.Context, it *item, once *engine.Once) error {
+	of, ok, err := i.recall(ctx, it.For)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		i.refuse(it.Line, &problem{"unknown_event", "its for names no event before it"})
+		return nil
 	}
 	once.Render = func() []byte { return nil }
-	o := &engine.Outcome{Event: of, Kind: it.Outcome, Time: time.UnixMicro(it.Time).Unix(), Once: once}
-	err := i.engine.RecordOutcome(ctx, o)
+	o := &engine.Outcome{Event: of, Kind: it.Outcome, Time: time.UnixMicro(it.Time).Unix(), Once: once, Later: true}
+	err = i.engine.RecordOutcome(ctx, o)
 	if errors.Is(err, engine.ErrUnknownEvent) {
 		i.refuse(it.Line, &problem{"unknown_event", "its for names an event that is no longer in the log"})
 		return nil
@@ -347,47 +271,6 @@ func (i *importer) applyOutcome(ctx context.Context, it *item, once *engine.Once
 	if err != nil {
 		return err
 	}
-	i.note(func() { i.report.Outcomes++ })
+	i.report.Outcomes++
 	return nil
-}
-
-// parties tells apart which of a batch's items have somebody in common, by whatever chain.
-type parties struct {
-	parent []int
-	first  map[any]int // who met somebody first
-}
-
-func newParties(n int) *parties {
-	p := &parties{parent: make([]int, n), first: make(map[any]int, 4*n)}
-	for i := range p.parent {
-		p.parent[i] = i
-	}
-	return p
-}
-
-// meet notes that an item has to do with somebody.
-func (p *parties) meet(n int, who any) {
-	other, met := p.first[who]
-	if !met {
-		p.first[who] = n
-		return
-	}
-	p.parent[max(p.root(n), p.root(other))] = min(p.root(n), p.root(other))
-}
-
-func (p *parties) root(n int) int {
-	for p.parent[n] != n {
-		p.parent[n] = p.parent[p.parent[n]]
-		n = p.parent[n]
-	}
-	return n
-}
-
-// all returns the items of each party, in their order.
-func (p *parties) all() map[int][]int {
-	all := map[int][]int{}
-	for n := range p.parent {
-		all[p.root(n)] = append(all[p.root(n)], n)
-	}
-	return all
 }

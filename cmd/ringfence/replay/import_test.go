@@ -16,6 +16,7 @@ import (
 	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
+	"github.com/ringfence/ringfence/scoring/backtest"
 )
 
 // history is a store that files are imported into.
@@ -100,7 +101,7 @@ func manyLines(n int) string {
 			lines = append(lines, l)
 		}
 		if i%5 == 0 && id != "" {
-			lines = append(lines, fmt.Sprintf(`{"occurred_at":%q,"outcome":"abuse","for":"e%d"}`, at.Add(time.Hour).Format(time.RFC3339), i))
+			lines = append(lines, fmt.Sprintf(`{"occurred_at":%q,"outcome":"abuse","for":"e%d"}`, at.Add(time.Hour+time.Second).Format(time.RFC3339), i))
 		}
 	}
 	random.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
@@ -184,6 +185,46 @@ func TestImportAcrossARotation(t *testing.T) {
 	}
 	if again, err := h.load(t.Context(), lines, ImportConfig{}); err != nil || again.Events+again.Outcomes != 0 {
 		t.Errorf("once more: %+v, %v", again, err)
+	}
+}
+
+// TestAnImportCanBeCountedAgain holds that an import leaves a log in the order of its times, and that a backtest which counts the log of an import again decides as the import did.
+func TestAnImportCanBeCountedAgain(t *testing.T) {
+	h := newHistory(t)
+	var lines strings.Builder
+	for i := range 2000 { // of 500 people who have nothing in common
+		at, who := importedAt.Add(-time.Duration(3000-i)*20*time.Minute), i%500
+		fmt.Fprintf(&lines, `{"id":"e%d","occurred_at":%q,"event":"signup","phone_number":"+1%d5550143","account_id":"u%d","ip":"203.%d.%d.7"}`+"\n",
+			i, at.Format(time.RFC3339), 200+who, who, who%250, who/250)
+		if i%4 == 0 {
+			fmt.Fprintf(&lines, `{"occurred_at":%q,"outcome":"abuse","for":"e%d"}`+"\n", at.Add(time.Hour+time.Second).Format(time.RFC3339), i)
+		}
+	}
+	if _, err := h.load(t.Context(), lines.String(), ImportConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	p, events, labels, last := scoring.Default(), 0, 0, int64(0)
+	_, err := backtest.Replay(t.Context(), backtest.Config{
+		Policy: p, AsOf: importedAt.Unix(),
+		Log: func(ctx context.Context, fn func(*record.Entry) error) error {
+			return h.store.Scan(ctx, h.hasher.Domain(), engine.EventID{}, fn)
+		},
+		Source: func(context.Context, uint32) ([]byte, bool, error) { return p.Source(), true, nil },
+		Each: func(r *backtest.Row) error {
+			events++
+			labels += len(r.Entry.Outcomes())
+			if r.Entry.Time < last {
+				t.Errorf("event %d stands in the log behind one that happened later", events)
+			}
+			last = r.Entry.Time
+			if e := r.Entry; r.State == backtest.NotReplayable || r.New.Decision != e.Verdict || r.New.Score != e.Score {
+				t.Errorf("event %d was %v with %d, and is %v with %d", events, e.Verdict, e.Score, r.New.Decision, r.New.Score)
+			}
+			return nil
+		},
+	})
+	if err != nil || events != 2000 || labels != 500 {
+		t.Errorf("%d events, %d outcomes, %v", events, labels, err)
 	}
 }
 
