@@ -68,13 +68,8 @@ func listenAdmin(ctx context.Context, data string) (net.Listener, error) {
 	return l, os.Chmod(path, 0o600)
 }
 
-// serveAdmin takes jobs until ctx ends, and cuts off those under way then. Without a socket it says so, and the server goes on.
-func serveAdmin(ctx context.Context, data string, store *pebblestore.Store, rekey func(context.Context) error, log *slog.Logger) {
-	l, err := listenAdmin(ctx, data)
-	if err != nil {
-		log.Warn("the server takes no jobs: ringfence store works only while it is stopped", "error", err)
-		return
-	}
+// serveAdmin takes jobs until ctx ends, and cuts off those under way then.
+func serveAdmin(ctx context.Context, l net.Listener, store *pebblestore.Store, rekey func(context.Context) error, log *slog.Logger) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /jobs", func(w http.ResponseWriter, r *http.Request) {
 		var j job

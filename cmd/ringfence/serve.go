@@ -148,8 +148,13 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	return f.answer(ctx, s, keys, log, func() {
 		beside.Go(func() { sweep.run(ctx) })
 		beside.Go(func() { watch.run(ctx) })
+		jobs, err := listenAdmin(ctx, f.data) // before anybody is answered
+		if err != nil {
+			log.Warn("the server takes no jobs: ringfence store works only while it is stopped", "error", err)
+			return
+		}
 		beside.Go(func() {
-			serveAdmin(ctx, f.data, store, func(ctx context.Context) error { return watch.rekey(ctx, s) }, log)
+			serveAdmin(ctx, jobs, store, func(ctx context.Context) error { return watch.rekey(ctx, s) }, log)
 		})
 	})
 }
