@@ -174,14 +174,27 @@ func TestDefaultPolicyOnMadeUpTraffic(t *testing.T) {
 	for _, name := range traffic.CampaignNames() {
 		caught[name] = &share{}
 	}
+	bySeed := map[string]map[*traffic.World]*share{}
 	for _, j := range all {
-		if j.Abuse() {
-			caught[j.Campaign].count(j.decision)
+		if !j.Abuse() {
+			continue
 		}
+		caught[j.Campaign].count(j.decision)
+		if bySeed[j.Campaign] == nil {
+			bySeed[j.Campaign] = map[*traffic.World]*share{}
+		}
+		if bySeed[j.Campaign][j.world] == nil {
+			bySeed[j.Campaign][j.world] = &share{}
+		}
+		bySeed[j.Campaign][j.world].count(j.decision)
 	}
 	t.Logf("%-24s %8s %11s %11s %11s", "at or above", "n", "challenge", "review", "block")
 	for _, name := range traffic.CampaignNames() {
-		t.Logf("%-24s %s", name, caught[name])
+		least, most := 1.0, 0.0
+		for _, s := range bySeed[name] {
+			least, most = min(least, s.rate(scoring.Challenge)), max(most, s.rate(scoring.Challenge))
+		}
+		t.Logf("%-24s %s   of a seed: %.1f to %.1f %% challenged", name, caught[name], 100*least, 100*most)
 	}
 	for _, name := range []string{traffic.AccountFarm, traffic.SMSPumping, traffic.Disposable} {
 		if caught[name].rate(scoring.Challenge) < 0.9 {
