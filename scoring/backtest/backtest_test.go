@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
+	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
 )
 
@@ -265,6 +266,51 @@ func TestResultRepeats(t *testing.T) {
 		t.Error("one event more has the digest of", seen[got.Digest])
 	}
 }
+
+// TestDigestSeesEveryEvent holds that a digest tells apart logs that differ in one event, though it is decided the same, and
+// those whose writers differ in what the result says of them.
+func TestDigestSeesEveryEvent(t *testing.T) {
+	const n, m = "n: {subject: phone, count: signup, window: 1h}", "m: {subject: phone, count: signup, window: 2h}"
+	const decisions = "\ndecisions: {block: 50}"
+	doc := "name: p\nsignals: {" + n + ", " + m + "}\nscore: [{code: N, signal: n, points: {2: 50}}, {code: M, signal: m, points: {2: 50, 3: 50}}]" + decisions
+	tried := compiled(t, doc)
+	points := compiled(t, strings.Replace(doc, "{2: 50}", "{2: 20}", 1))
+	onlyN := compiled(t, "name: p\nsignals: {"+n+"}\nscore: [{code: N, signal: n, points: {2: 50}}]"+decisions)
+	onlyM := compiled(t, "name: p\nsignals: {"+m+"}\nscore: [{code: M, signal: m, points: {2: 50}}]"+decisions)
+	seen := map[string]string{}
+	for name, c := range map[string]struct {
+		writer *scoring.Policy
+		change func(*record.Entry)
+	}{
+		"as it is":         {tried, func(*record.Entry) {}},
+		"time":             {tried, func(e *record.Entry) { e.Time++ }},
+		"phone":            {tried, func(e *record.Entry) { e.Subjects[hashing.Phone] = someSubject(hashing.Phone, 2) }},
+		"no phone":         {tried, func(e *record.Entry) { e.Subjects[hashing.Phone] = hashing.Subject{} }},
+		"another rule":     {tried, func(e *record.Entry) { swap(e.Values[scoring.SlotSignals:]) }},
+		"another step":     {tried, func(e *record.Entry) { swap(e.Values[scoring.SlotSignals:]); e.Values[scoring.SlotSignals+1]++ }},
+		"points it had":    {points, func(*record.Entry) {}},
+		"m not recorded":   {onlyN, func(*record.Entry) {}},
+		"n not recorded":   {onlyM, func(*record.Entry) {}},
+		"the score it had": {tried, func(e *record.Entry) { e.Score++ }},
+	} {
+		e := record.Entry{Kind: scoring.Signup, ID: made(t, 1)[0], Time: begin, Policy: 1, Verdict: scoring.Allow, Values: make([]float64, c.writer.Slots())}
+		e.Subjects[hashing.Phone] = someSubject(hashing.Phone, 1)
+		e.Values[scoring.SlotSignals] = 2
+		c.change(&e)
+		got := rescored(t, Config{
+			Policy: tried, AsOf: begin + 1,
+			Log:    func(_ context.Context, fn func(*record.Entry) error) error { return fn(&e) },
+			Source: func(context.Context, uint32) ([]byte, bool, error) { return c.writer.Source(), true, nil },
+		})
+		if other := seen[got.Digest]; other != "" {
+			t.Errorf("%s has the digest of %s", name, other)
+		}
+		seen[got.Digest] = name
+	}
+}
+
+// swap swaps the first two values.
+func swap(values []float64) { values[0], values[1] = values[1], values[0] }
 
 // moved is a policy that blocks from another score on, and does nothing else.
 func moved(t testing.TB, p *scoring.Policy, block int) *scoring.Policy {

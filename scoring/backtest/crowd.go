@@ -19,6 +19,9 @@ type crowd struct {
 	touched                 uint64   // a sum of what was touched, so that it is
 }
 
+// crowdBytes is how many bytes of a pseudonym a crowd tells phones apart by.
+const crowdBytes = 8
+
 // crowdWaits is how many phones are looked up at once, so that their places in the table are waited for together.
 const crowdWaits = 32
 
@@ -33,7 +36,7 @@ func (c *crowd) add(id [16]byte, given bool) {
 		c.numberless++
 		return
 	}
-	c.waiting = append(c.waiting, binary.LittleEndian.Uint64(id[:]))
+	c.waiting = append(c.waiting, binary.LittleEndian.Uint64(id[:crowdBytes]))
 	if len(c.waiting) == crowdWaits {
 		c.count()
 	}

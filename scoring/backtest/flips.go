@@ -32,7 +32,8 @@ func newFlips(seed uint64, room int) *flips {
 	return &flips{random: rand.New(rand.NewPCG(seed, 1)), room: room, people: newCrowd(), behind: map[string]uint64{}} //nolint:gosec // draws examples
 }
 
-func (f *flips) add(r *Row) {
+// add counts a flip and returns what changed, which is good until the next call.
+func (f *flips) add(r *Row) []change {
 	phone := r.Entry.Subjects[hashing.Phone]
 	f.people.add(phone.ID, phone.Given())
 	why := f.changes(r)
@@ -52,6 +53,7 @@ func (f *flips) add(r *Row) {
 	default:
 		f.kept[place] = keptFlip{n, flipOf(r, why)}
 	}
+	return why
 }
 
 func flipOf(r *Row, why []change) Flip {

@@ -1,7 +1,8 @@
 package backtest
 
 // Result is what a policy would have decided about a log, and how sure that is. Times are
-// unix seconds. The same Digest means the same log, policy, configuration and decisions.
+// unix seconds. The same Digest means the same log, policy, configuration and decisions: of every event, when
+// it was, of which phone, and what was decided and why.
 type Result struct {
 	Digest       string `json:"digest"`
 	Mode         string `json:"mode"` // rescore or replay

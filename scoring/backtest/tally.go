@@ -18,7 +18,7 @@ type tally struct {
 	cfg    *Config
 	mode   string
 	digest hash.Hash
-	line   [32]byte
+	signed []byte // what the digest has yet to take
 
 	first, last     record.EventID
 	firstAt, lastAt int64 // the earliest and the latest time of any event
@@ -48,7 +48,7 @@ func newTally(c *Config, mode string) *tally {
 		t.flips[i] = newFlips(c.Seed+uint64(i), c.Examples)
 	}
 	policy := c.Policy.Digest()
-	t.digest.Write([]byte("ringfence backtest 1 " + mode + "\n"))
+	t.digest.Write([]byte("ringfence backtest 2 " + mode + "\n"))
 	t.digest.Write(policy[:])
 	for _, v := range []int64{c.AsOf, int64(c.Maturity), c.From, c.To, int64(c.Seed), int64(c.Examples)} { //nolint:gosec // kept bit by bit
 		t.digest.Write(binary.BigEndian.AppendUint64(nil, uint64(v))) //nolint:gosec // kept bit by bit
@@ -93,28 +93,63 @@ func (t *tally) add(r *Row) {
 		if r.New.Decision > e.Verdict {
 			side = 1
 		}
-		t.flips[side].add(r)
+		t.signReasons(t.flips[side].add(r))
 	}
 }
 
-// sign adds an event, and what was made of it, to the digest.
+// signedRoom is from how many bytes on the digest takes them.
+const signedRoom = 4096
+
+// sign adds an event, and what was made of it, to the digest: all that the result depends on.
 func (t *tally) sign(r *Row) {
-	e, b := r.Entry, t.line[:]
-	copy(b, e.ID[:])
-	b[16], b[17] = byte(r.State), byte(r.Label)
-	binary.BigEndian.PutUint64(b[18:], math.Float64bits(r.Weight))
-	b[26], b[27] = byte(e.Verdict), byte(e.Score) //nolint:gosec // 0 to 100
-	clear(b[28:])
+	e, phone := r.Entry, &r.Entry.Subjects[hashing.Phone]
+	b := append(t.signed, e.ID[:]...)
+	b = append(b, phone.ID[:crowdBytes]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Time)) //nolint:gosec // kept bit by bit
+	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.Weight))
+	b = append(b, byte(phone.Kind), byte(r.State), byte(r.Label), byte(e.Verdict), byte(e.Score)) //nolint:gosec // 0 to 100
 	if r.Judged() {
-		b[28], b[29], b[30] = byte(r.New.Decision), byte(r.New.Score), byte(r.New.By) //nolint:gosec // 0 to 100
-		if r.New.Holdout {
-			b[31] = 1
+		b = appendVerdict(b, r.New)
+	} else {
+		for _, name := range r.writer.unread {
+			b = append(append(b, name...), 0)
 		}
 	}
-	t.digest.Write(b)
+	t.signed = b
+	if len(b) >= signedRoom {
+		t.flush()
+	}
+}
+
+// appendVerdict leaves out points: the digest begins with the policy, which says them.
+func appendVerdict(b []byte, v *scoring.Verdict) []byte {
+	holdout := byte(0)
+	if v.Holdout {
+		holdout = 1
+	}
+	b = append(b, byte(v.Decision), byte(v.Score), byte(v.By), holdout, byte(len(v.Fired)>>8), byte(len(v.Fired))) //nolint:gosec // 0 to 100, and 256 rules
+	for _, f := range v.Fired {
+		b = append(b, byte(f.Rule), byte(f.Step>>8), byte(f.Step)) //nolint:gosec // no policy has room for more of either
+	}
+	return b
+}
+
+// signReasons adds what changed at a flip to the digest.
+func (t *tally) signReasons(why []change) {
+	for _, c := range why {
+		t.signed = append(append(t.signed, c.code...), 0)
+		t.signed = binary.AppendVarint(binary.AppendVarint(t.signed, int64(c.old)), int64(c.now))
+	}
+}
+
+// flush has the digest take what is signed.
+func (t *tally) flush() {
+	t.digest.Write(t.signed)
+	t.signed = t.signed[:0]
 }
 
 func (t *tally) result() *Result {
+	t.flush()
 	policy := t.cfg.Policy.Digest()
 	r := &Result{
 		Digest: hex.EncodeToString(t.digest.Sum(nil)), Mode: t.mode, Policy: t.cfg.Policy.Name(), PolicyDigest: hex.EncodeToString(policy[:]),
