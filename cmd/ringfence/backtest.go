@@ -60,6 +60,9 @@ first); with FILE, about a file of events, outcomes and labels as replay reads t
 rescore judges the values that were logged with every event. A signal that was not recorded cannot be tried so: those events are left
 out and counted. replay counts all over again from the events, so that new signals and windows can be tried.
 
+An event that would be decided otherwise is shown with the reasons whose points changed ("CODE +30 was +10") or, where none did, with all that make
+up its score ("CODE +30").
+
   ringfence backtest --policy new.yaml --maturity 336h            the data folder
   ringfence backtest --policy new.yaml --mode replay events.ndjson a file, with other signals
   ringfence backtest --policy new.yaml --out report.html          a page with plots that opens offline

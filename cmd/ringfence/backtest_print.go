@@ -195,6 +195,9 @@ func (p *lines) side(name string, s *backtest.Side) {
 	for i, b := range s.Reasons[:min(len(s.Reasons), 5)] {
 		p.f("%s%s %d", []string{"; by ", ", "}[min(i, 1)], b.Code, b.Events)
 	}
+	if len(s.Reasons) == 0 {
+		p.f("; only thresholds differ")
+	}
 	p.f("\n")
 	p.table(func() {
 		for _, e := range s.Examples {

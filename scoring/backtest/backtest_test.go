@@ -297,15 +297,48 @@ func TestDigestSeesEveryEvent(t *testing.T) {
 		e.Subjects[hashing.Phone] = someSubject(hashing.Phone, 1)
 		e.Values[scoring.SlotSignals] = 2
 		c.change(&e)
-		got := rescored(t, Config{
-			Policy: tried, AsOf: begin + 1,
-			Log:    func(_ context.Context, fn func(*record.Entry) error) error { return fn(&e) },
-			Source: func(context.Context, uint32) ([]byte, bool, error) { return c.writer.Source(), true, nil },
-		})
+		got := rescored(t, lone(&e, c.writer, tried))
 		if other := seen[got.Digest]; other != "" {
 			t.Errorf("%s has the digest of %s", name, other)
 		}
 		seen[got.Digest] = name
+	}
+}
+
+// lone is a test on one event.
+func lone(e *record.Entry, writer, tried *scoring.Policy) Config {
+	return Config{
+		Policy: tried, AsOf: begin + 1, Examples: 1,
+		Log:    func(_ context.Context, fn func(*record.Entry) error) error { return fn(e) },
+		Source: func(context.Context, uint32) ([]byte, bool, error) { return writer.Source(), true, nil },
+	}
+}
+
+// TestFlipsSayWhy holds that a flip shows the reasons whose points changed or, where none did, all that make up its score.
+func TestFlipsSayWhy(t *testing.T) {
+	live := compiled(t, "name: p\nscore: [{code: A, when: phone_verified, points: 30}, {code: B, when: account_linked, points: 20}]\ndecisions: {block: 60}")
+	for _, c := range []struct {
+		edits  []scoring.Edit
+		why    []string
+		behind []Behind
+	}{
+		{[]scoring.Edit{{Decision: scoring.Block, To: 50}}, []string{"A +30", "B +20"}, []Behind{}},
+		{[]scoring.Edit{{Code: "B", To: 40}}, []string{"B +40 was +20"}, []Behind{{"B", 1}}},
+	} {
+		doc, err := live.Edited(c.edits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := record.Entry{Kind: scoring.Signup, ID: made(t, 1)[0], Time: begin, Policy: 1, Verdict: scoring.Allow, Score: 50, Values: make([]float64, live.Slots())}
+		for slot := range e.Values {
+			if name := live.SlotName(slot); name == "phone_verified" || name == "account_linked" {
+				e.Values[slot] = 1
+			}
+		}
+		got := rescored(t, lone(&e, live, compiled(t, string(doc))))
+		if side := got.Stricter; len(side.Examples) != 1 || !slices.Equal(side.Examples[0].Reasons, c.why) || !slices.Equal(side.Reasons, c.behind) {
+			t.Errorf("%+v, want %v by %v", side, c.why, c.behind)
+		}
 	}
 }
 

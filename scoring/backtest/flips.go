@@ -56,6 +56,7 @@ func (f *flips) add(r *Row) []change {
 	return why
 }
 
+// flipOf describes a flip by what changed or, where no points did, by what makes up the score.
 func flipOf(r *Row, why []change) Flip {
 	e := r.Entry
 	flip := Flip{
@@ -64,6 +65,11 @@ func flipOf(r *Row, why []change) Flip {
 	}
 	for _, c := range why {
 		flip.Reasons = append(flip.Reasons, c.String())
+	}
+	if len(why) == 0 {
+		for _, fired := range r.New.Fired {
+			flip.Reasons = append(flip.Reasons, fmt.Sprintf("%s %+d", r.rules[fired.Rule].Code, fired.Points))
+		}
 	}
 	return flip
 }

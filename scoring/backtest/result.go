@@ -109,7 +109,7 @@ type Flip struct {
 	OldScore int      `json:"old_score"`
 	NewScore int      `json:"new_score"`
 	Label    string   `json:"label,omitempty"`
-	Reasons  []string `json:"reasons"` // "CODE +30 was +10"; empty when only thresholds differ
+	Reasons  []string `json:"reasons"` // "CODE +30 was +10"; where no points differ, all that make up the score: "CODE +30"
 }
 
 // ReasonRow is what one reason, at one step of its table, contributes.
