@@ -77,12 +77,21 @@ func interval(r backtest.Rate) string {
 
 func moment(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateTime) }
 
+// settings says what a result rests on beside the log and the policy, so that it can be repeated.
+func settings(r *backtest.Result) string {
+	return fmt.Sprintf("%s (--as-of repeats it), maturity %v, seed %d", timeText(r.AsOf), time.Duration(r.Maturity)*time.Second, r.Seed)
+}
+
+// timeText writes a time as flags take it.
+func timeText(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
+
 func (p *lines) account(r *backtest.Result) {
 	p.table(func() {
 		p.f("policy\t%s, %s of %d events\n", r.Policy, r.Mode, r.Events)
 		if r.Events > 0 {
 			p.f("from\t%s to %s UTC\n", moment(r.FirstAt), moment(r.LastAt))
 		}
+		p.f("as of\t%s\n", settings(r))
 		about := ""
 		if r.Crowd.Estimated {
 			about = "about "
@@ -309,7 +318,7 @@ func eventPrinter(w io.Writer, p *past) func(*backtest.Row) error {
 	return func(r *backtest.Row) error {
 		e := r.Entry
 		l := eventLine{
-			ID: p.name(e.ID.String()), At: time.Unix(e.Time, 0).UTC().Format(time.RFC3339), Was: e.Verdict.String(), WasScore: e.Score,
+			ID: p.name(e.ID.String()), At: timeText(e.Time), Was: e.Verdict.String(), WasScore: e.Score,
 			State: r.State.String(), Label: r.Label.String(), Weight: r.Weight, Reasons: []eventPoint{},
 		}
 		if r.Judged() {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/scoring"
@@ -59,6 +60,10 @@ func TestBacktestFile(t *testing.T) {
 		table := command(t, "", append(args, "table")...)
 		if !table.says(result.Digest) || !table.says(fmt.Sprintf("%s of %d events", mode, result.Events)) || !table.says("allow challenge") {
 			t.Errorf("%s: the table is of something else:\n%s%s", mode, table.out, table.err)
+		}
+		again := command(t, "", append(args, "table", "--as-of", "2026-01-02", "--seed", "7")...)
+		if !again.says("as of 2026-01-02T00:00:00Z (--as-of repeats it), maturity 48h0m0s, seed 7") {
+			t.Errorf("%s: what it was asked is not shown:\n%s%s", mode, again.out, again.err)
 		}
 		var curve [101][4]float64
 		moves := map[[2]string]uint64{}
@@ -125,7 +130,7 @@ func TestBacktestPage(t *testing.T) {
 	if outside := regexp.MustCompile(`(?i)<script|<link|<img|\bsrc=|href=|url\(|https?:|@import`).FindString(text); outside != "" {
 		t.Errorf("the page reaches for %q", outside)
 	}
-	for _, want := range []string{"<polyline", "<polygon", "<rect", "Precision over recall", "RANGE_PUMPING", "What would change", "Only thresholds differ"} {
+	for _, want := range []string{"(--as-of repeats it), maturity 0s, seed 1", "<polyline", "<polygon", "<rect", "Precision over recall", "RANGE_PUMPING", "What would change", "Only thresholds differ"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -187,6 +192,7 @@ func TestBacktestData(t *testing.T) {
 	if err := p.stop(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	isRepeated(t, data)
 	labels := "assessment_id,outcome,note,occurred_at\n" + ids[0] + ",legitimate,x,\n" + ids[7] + ",abuse,,2026-01-02T03:04:05Z\n" +
 		ids[6] + ",perhaps,,\n" + "nonsense,abuse,,\n" + strings.Repeat("0", 26) + ",abuse,,\n" + ids[5] + ",abuse,,2149-01-01T00:00:00Z\nshort,\"\n"
 	r := command(t, "", "labels", "import", write(t, "labels.csv", labels), "--data", data, "--source", "chargeback")
@@ -236,6 +242,29 @@ func TestBacktestData(t *testing.T) {
 	}
 	if r := command(t, "", "backtest", "--data", t.TempDir()); r.code == exitOK {
 		t.Errorf("no data: %v", r)
+	}
+}
+
+// isRepeated holds that what a backtest shows is enough to repeat it later.
+func isRepeated(t *testing.T, data string) {
+	t.Helper()
+	shown := regexp.MustCompile(`as of +(\S+) \(`)
+	digest := regexp.MustCompile(`digest +(\S+)`)
+	args := []string{"backtest", "--data", data, "--maturity", "1h"}
+	first := command(t, "", args...)
+	asOf := shown.FindStringSubmatch(first.out)
+	if asOf == nil {
+		t.Fatal("no time of the test:", first)
+	}
+	for time.Now().UTC().Format(time.RFC3339) == asOf[1] {
+		time.Sleep(10 * time.Millisecond)
+	}
+	want := digest.FindString(first.out)
+	if later := command(t, "", append(args, "--as-of", asOf[1])...); want == "" || digest.FindString(later.out) != want {
+		t.Errorf("repeated as of %s: %v, want %s", asOf[1], later, want)
+	}
+	if now := command(t, "", args...); digest.FindString(now.out) == want {
+		t.Error("as of another second it has the same digest")
 	}
 }
 

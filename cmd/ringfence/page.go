@@ -16,7 +16,7 @@ import (
 var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"percent": percent, "interval": interval, "moment": moment, "without": without, "reasons": with,
+	"percent": percent, "interval": interval, "moment": moment, "settings": settings, "without": without, "reasons": with,
 	"share": func(n, of uint64) string { return percent(float64(n) / float64(max(of, 1))) },
 }).Parse(pageSource))
 
