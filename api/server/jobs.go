@@ -59,7 +59,7 @@ type backtestJob struct {
 	id      string
 	key     string // of the request that asked for it, "" without
 	version uint32 // 0 for a policy that is not kept
-	live    uint32
+	live    uint32 // the version that was live when it was asked for
 	mode    string
 	digest  string // of the policy
 	cfg     backtest.Config
@@ -154,7 +154,6 @@ func (j *jobs) judge(ctx context.Context, b *backtestJob) (result *backtest.Resu
 			err = errors.New("a backtest panicked")
 		}
 	}()
-	_, before := b.space.Engine.Live()
 	try := backtest.Rescore
 	if b.mode == "replay" {
 		try = backtest.Replay
@@ -162,8 +161,8 @@ func (j *jobs) judge(ctx context.Context, b *backtestJob) (result *backtest.Resu
 	if result, err = try(ctx, b.cfg); err != nil {
 		return nil, err
 	}
-	_, after := b.space.Engine.Live()
-	result.Stale = before != after
+	_, now := b.space.Engine.Live()
+	result.Stale = now != b.live
 	return result, nil
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/scoring"
 	"github.com/ringfence/ringfence/scoring/backtest"
 )
@@ -263,8 +265,55 @@ func TestBacktestsOverHTTP(t *testing.T) {
 	}
 }
 
-// TestBacktestsAreBounded holds that only so many wait, that one can be stopped, that the oldest are forgotten, and that a
-// version which goes live meanwhile is told of.
+// TestStaleBacktests holds that a backtest tells of a version that went live since it was asked for, while it waited or while it ran.
+func TestStaleBacktests(t *testing.T) {
+	for name, want := range map[string]bool{"nobody publishes": false, "published while it waits": true, "published while it runs": true} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newTestServer(t)
+			calibrating20(t, s)
+			addPolicy(t, s, strict(2))
+			publish := func() {
+				if w := do(t, s, "POST", "/v1/policies/2/publish", `{"note":"go"}`, nil, "If-Match", `"1"`); w.Code != 200 {
+					t.Errorf("status %d: %s", w.Code, w.Body)
+				}
+			}
+			s.jobs.slot <- struct{}{} // no turn for anybody
+			var b api.Backtest
+			do(t, s, "POST", "/v1/backtests", `{}`, &b)
+			switch name {
+			case "published while it waits":
+				publish()
+			case "published while it runs":
+				whenRead(t, s, b.ID, publish)
+			}
+			<-s.jobs.slot
+			s.jobs.wg.Wait()
+			do(t, s, "GET", "/v1/backtests/"+b.ID, "", &b)
+			var r backtest.Result
+			if err := json.Unmarshal(b.Result, &r); err != nil || b.State != "done" || b.Live != 1 || b.Version != 1 || r.Events != 40 || r.Stale != want {
+				t.Errorf("%s, of version %d where %d was live: stale is %v, %v", b.State, b.Version, b.Live, r.Stale, err)
+			}
+		})
+	}
+}
+
+// whenRead does something once a backtest that waits begins to read the log.
+func whenRead(t *testing.T, s *Server, id string, do func()) {
+	t.Helper()
+	s.jobs.mu.Lock()
+	defer s.jobs.mu.Unlock()
+	b, err := s.jobs.find(s.space(t.Context()), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := b.cfg.Log
+	b.cfg.Log = func(ctx context.Context, fn func(*record.Entry) error) error {
+		do()
+		return log(ctx, fn)
+	}
+}
+
+// TestBacktestsAreBounded holds that only so many wait, that one can be stopped, and that the oldest are forgotten.
 func TestBacktestsAreBounded(t *testing.T) {
 	s, _ := newTestServer(t)
 	calibrating20(t, s)

@@ -11,7 +11,7 @@ type Result struct {
 	Seed         uint64 `json:"seed"`
 	AsOf         int64  `json:"as_of"`
 	Maturity     int64  `json:"maturity_seconds"`
-	Stale        bool   `json:"stale"`           // what was tried, or what is live, was changed by somebody while the test ran
+	Stale        bool   `json:"stale"`           // what was tried, or what is live, was changed by somebody since the test was asked for
 	First        string `json:"first,omitempty"` // ids of the first and last event
 	Last         string `json:"last,omitempty"`
 	FirstAt      int64  `json:"first_at"`
