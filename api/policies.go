@@ -82,7 +82,7 @@ type CalibrationRequest struct {
 	Backtest string `json:"backtest"` // its id
 }
 
-// Calibration says how likely abuse is at each score of a policy version.
+// Calibration says how likely abuse is at each score of a policy version. A rollback takes that of the old version along as it is.
 type Calibration struct {
 	At     string            `json:"at"`
 	Author string            `json:"author"`
@@ -184,7 +184,7 @@ func (c *Client) Publish(ctx context.Context, version uint32, req RolloutRequest
 	return send[RolloutAnswer](ctx, c, http.MethodPost, policyPath(version, "/publish"), &req, opts)
 }
 
-// RollBack makes a new version, equal to an old one, the live one. It needs IfLive.
+// RollBack makes a new version, equal to an old one and with its calibration, the live one. It needs IfLive.
 func (c *Client) RollBack(ctx context.Context, version uint32, req RolloutRequest, opts ...Option) (*RolloutAnswer, error) {
 	return send[RolloutAnswer](ctx, c, http.MethodPost, policyPath(version, "/rollback"), &req, opts)
 }

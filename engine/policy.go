@@ -83,7 +83,7 @@ type PolicyState struct {
 
 // Calibration says how likely abuse is at each score of one policy version.
 type Calibration struct {
-	At     int64  // unix seconds: when it was stored
+	At     int64  // unix seconds: when it was stored, with whichever version it was stored first
 	Author string // see PolicyVersion
 	Digest string // of the backtest whose labels it was fitted to, in hex
 	Bands  []CalibrationBand
@@ -155,7 +155,7 @@ func (e *Engine) Publish(ctx context.Context, version uint32, c Change) error {
 	return e.rollOut(ctx, c.rollout(Published, version))
 }
 
-// RollBack adds a version equal to an old one and makes it the live one: see Publish. r holds the new version from when
+// RollBack adds a version equal to an old one, with its calibration, and makes it the live one: see Publish. r holds the new version from when
 // Once.Render is called.
 func (e *Engine) RollBack(ctx context.Context, to uint32, c Change, r *Rollout) error {
 	old, err := e.cfg.Store.Policy(ctx, e.cfg.Domain, to)

@@ -242,3 +242,21 @@ func TestCalibration(t *testing.T) {
 		t.Errorf("another version: %+v", a)
 	}
 }
+
+// TestRollBackKeepsCalibration holds that answers carry a probability as soon as a calibrated policy is back, and that it is said who calibrated it and when.
+func TestRollBackKeepsCalibration(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	d.must(d.Publish(ctx, d.add(1), engine.Change{Replaces: 1, Author: "k1", Note: "simple"}))
+	c := &engine.Calibration{Author: "k1", Digest: "00ff", Bands: []engine.CalibrationBand{{From: 50, To: 50, Probability: 0.75, Labels: 31}}}
+	d.must(d.Calibrate(ctx, 2, c, 20, 20, nil))
+	d.must(d.Publish(ctx, d.add(3), engine.Change{Replaces: 2, Author: "k1", Note: "another"}))
+	var r engine.Rollout
+	d.must(d.RollBack(ctx, 2, engine.Change{Replaces: 3, Author: "k2", Note: "back"}, &r))
+	if a := d.signup(); a.Version != 4 || a.Probability != 0.75 || a.CalibrationLabels != 31 {
+		t.Errorf("rolled back: %+v", a)
+	}
+	if kept, err := d.Calibration(ctx, r.Version); err != nil || fmt.Sprint(kept) != fmt.Sprint(c) {
+		t.Errorf("kept: %+v, %v", kept, err)
+	}
+}

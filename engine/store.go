@@ -133,7 +133,8 @@ type Store interface {
 	// Policies returns up to limit versions before one (0: the newest), newest first.
 	Policies(ctx context.Context, domain hashing.DomainID, before uint32, limit int) ([]PolicyVersion, error)
 
-	// RollOut changes which versions are in force and keeps the change, with r.New if that is set, in one step. It fills in
+	// RollOut changes which versions are in force and keeps the change, with r.New if that is set, in one step. A version that
+	// a rollback adds has the calibration of the one that it equals from the start. It fills in
 	// r.Version and r.Number; Number stays 0 when things were so already. ErrPolicyReplaced when
 	// the change would make another version live and r.Replaces is not the one that is, ErrUnknownPolicy,
 	// ErrShadowLive, ErrTooManyShadows. What becomes live no longer runs in shadow.
@@ -148,7 +149,7 @@ type Store interface {
 	// Calibrate keeps the calibration of a version, in place of the one before. ErrUnknownPolicy.
 	Calibrate(ctx context.Context, domain hashing.DomainID, version uint32, c *Calibration, once *Once) error
 
-	// Calibration returns what Calibrate kept, nil when nothing.
+	// Calibration returns what Calibrate or a rollback kept, nil when nothing.
 	Calibration(ctx context.Context, domain hashing.DomainID, version uint32) (*Calibration, error)
 
 	// Recall returns what is kept under an idempotency key that is in force, nil when nothing is.

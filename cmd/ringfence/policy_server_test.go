@@ -69,6 +69,9 @@ func TestPoliciesOfAServer(t *testing.T) {
 	if r := at("policy rollback 1", "--note", "too mild"); r.code != exitOK || !r.says("live version 3") {
 		t.Errorf("rolled back: %+v", r)
 	}
+	if r := at("assess +12025550143 --peek -o ndjson"); !r.says(`"version":3`) || !r.says(`"probability":1,"calibration_labels":`) {
+		t.Errorf("an answer after the rollback: %+v", r)
+	}
 	broken := write(t, "broken.yaml", "name: x\nscore: [{code: A, when: nobody, points: 5}]\ndecisions: {block: 50}\n")
 	if r := at("policy publish "+broken, "--note", "x"); r.code != exitFailed || !r.says("line 2, column") {
 		t.Errorf("a broken file: %+v", r)

@@ -170,6 +170,9 @@ func (t *tx) putVersion(domain hashing.DomainID, r *engine.Rollout) error {
 	if r.New != nil {
 		err := t.putPolicy(domain, r.New)
 		r.Version = r.New.Version
+		if err == nil && r.Kind == engine.RolledBack {
+			err = t.copyCalibration(domain, r.New)
+		}
 		return err
 	}
 	stored, err := t.s.get(appendPolicyKey(nil, domain, r.Version))
@@ -177,6 +180,19 @@ func (t *tx) putVersion(domain hashing.DomainID, r *engine.Rollout) error {
 		err = engine.ErrUnknownPolicy
 	}
 	return err
+}
+
+// copyCalibration gives a version the calibration of the one that it equals, as it was stored: the same document gives the same scores.
+func (t *tx) copyCalibration(domain hashing.DomainID, v *engine.PolicyVersion) error {
+	old, err := t.s.get(appendPolicyKey(nil, domain, v.Of))
+	if err != nil || len(old) < policyHead || !bytes.Equal(old[policyHead:], v.Source) {
+		return err
+	}
+	stored, err := t.s.get(appendVersionKey(nil, tableRolledOut, domain, v.Of))
+	if err != nil || stored == nil {
+		return err
+	}
+	return t.writes().Set(appendVersionKey(nil, tableRolledOut, domain, v.Version), stored, nil)
 }
 
 // change makes a change, and reports whether it is one.

@@ -20,6 +20,8 @@ type model struct {
 	live     uint32
 	shadows  []uint32 // ascending
 	rollouts int
+
+	calibrated map[int]int64 // when versions were, of those that were
 }
 
 type subjectModel struct {
@@ -49,7 +51,7 @@ type eventModel struct {
 
 func newModel() *model {
 	return &model{
-		once: map[byte]int64{}, subjects: map[hashing.Subject]*subjectModel{}, lists: map[string]map[hashing.Subject]int64{},
+		once: map[byte]int64{}, subjects: map[hashing.Subject]*subjectModel{}, lists: map[string]map[hashing.Subject]int64{}, calibrated: map[int]int64{},
 	}
 }
 

@@ -206,6 +206,51 @@ func calibrationsKeep(w *world) {
 	}
 }
 
+// rollbacksCalibrate holds that a version equal to a calibrated one is calibrated, and no other.
+func rollbacksCalibrate(w *world) {
+	w.add("a")
+	w.add("b")
+	w.must(w.rollOut(engine.Published, 2, 0))
+	calibrate := func(version uint32, at int64) {
+		w.must(w.store.Calibrate(w.ctx(), domain, version, calibrationOf(at), nil))
+	}
+	calibration := func(version uint32) (at int64) {
+		c, err := w.store.Calibration(w.ctx(), domain, version)
+		w.must(err)
+		if c == nil {
+			return 0
+		}
+		equal(w.t, "calibration", fmt.Sprint(*c), fmt.Sprint(*calibrationOf(c.At)))
+		return c.At
+	}
+	back := func(source string, to, replaces uint32) error {
+		r := &engine.Rollout{Kind: engine.RolledBack, Replaces: replaces, New: &engine.PolicyVersion{Source: []byte(source), Of: to}}
+		return w.store.RollOut(w.ctx(), domain, r)
+	}
+	calibrate(1, start)
+	if err := back("a", 1, 1); !errors.Is(err, engine.ErrPolicyReplaced) {
+		w.t.Errorf("over another version: %v", err)
+	}
+	equal(w.t, "left behind by a refused rollback", calibration(3), 0)
+	w.must(back("a", 1, 2))
+	equal(w.t, "rolled back to a calibrated version", calibration(3), start)
+	w.must(back("b", 2, 3))
+	equal(w.t, "rolled back to one that is not", calibration(4), 0)
+	w.must(back("a", 3, 4))
+	equal(w.t, "rolled back to a rollback", calibration(5), start)
+	w.must(back("c", 1, 5))
+	equal(w.t, "another document", calibration(6), 0)
+	calibrate(1, start+1)
+	equal(w.t, "the old version is calibrated anew", calibration(3), start)
+	calibrate(5, start+2)
+	equal(w.t, "the new one", fmt.Sprint(calibration(3), calibration(5)), fmt.Sprint(start, start+2))
+}
+
+// calibrationOf makes up a calibration that was stored at some time.
+func calibrationOf(at int64) *engine.Calibration {
+	return &engine.Calibration{At: at, Author: "k", Digest: "00ff", Bands: []engine.CalibrationBand{{From: 0, To: 10, Probability: 0.25, Labels: 90}}}
+}
+
 func (m *machine) adopt(rt *rapid.T) {
 	source := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "policy")
 	version, err := m.w.store.AdoptPolicy(m.w.ctx(), domain, []byte(source), m.model.now)
@@ -243,6 +288,7 @@ func (m *machine) rollBack(rt *rapid.T) {
 	}
 	to := rapid.IntRange(1, len(m.model.policies)).Draw(rt, "to")
 	source := m.model.policies[to-1]
+	m.model.calibrated[len(m.model.policies)+1] = m.model.calibrated[to]
 	r := &engine.Rollout{Kind: engine.RolledBack, Replaces: m.model.live, New: &engine.PolicyVersion{Source: []byte(source), Of: uint32(to)}} //nolint:gosec // small numbers
 	m.check(rt, m.w.store.RollOut(m.w.ctx(), domain, r))
 	m.model.policies = append(m.model.policies, source)
@@ -251,7 +297,19 @@ func (m *machine) rollBack(rt *rapid.T) {
 	m.comparePolicies(rt)
 }
 
-// comparePolicies holds versions, history and what is in force against the model.
+func (m *machine) calibrate(rt *rapid.T) {
+	version := rapid.IntRange(1, len(m.model.policies)+1).Draw(rt, "version")
+	err := m.w.store.Calibrate(m.w.ctx(), domain, uint32(version), calibrationOf(m.model.now), nil) //nolint:gosec // small numbers
+	if version > len(m.model.policies) {
+		m.same(rt, "a version that is not there", errors.Is(err, engine.ErrUnknownPolicy), true)
+		return
+	}
+	m.check(rt, err)
+	m.model.calibrated[version] = m.model.now
+	m.comparePolicies(rt)
+}
+
+// comparePolicies holds versions, calibrations, history and what is in force against the model.
 func (m *machine) comparePolicies(rt *rapid.T) {
 	m.same(rt, "in force", m.w.state(), fmt.Sprint(m.model.live, " ", m.model.shadows))
 	all, err := m.w.store.Policies(m.w.ctx(), domain, 0, len(m.model.policies)+1)
@@ -259,6 +317,13 @@ func (m *machine) comparePolicies(rt *rapid.T) {
 	var sources []string
 	for _, v := range slices.Backward(all) {
 		sources = append(sources, string(v.Source))
+		c, err := m.w.store.Calibration(m.w.ctx(), domain, v.Version)
+		m.check(rt, err)
+		at := int64(0)
+		if c != nil {
+			at = c.At
+		}
+		m.same(rt, fmt.Sprint("calibration of version ", v.Version), at, m.model.calibrated[int(v.Version)])
 	}
 	m.same(rt, "policies", fmt.Sprint(sources), fmt.Sprint(m.model.policies))
 	rollouts, err := m.w.store.Rollouts(m.w.ctx(), domain, 0, m.model.rollouts+1)

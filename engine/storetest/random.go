@@ -73,7 +73,7 @@ func equalsModel(t *testing.T, open Open) {
 		actions := map[string]func(*rapid.T){
 			"assess": m.assess, "assess more": m.assess, "outcome": m.outcome, "unlink": m.unlink,
 			"release": m.release, "erase": m.erase, "list": m.list, "unlist": m.unlist, "limit": m.changeLimit,
-			"adopt": m.adopt, "add policy": m.addPolicy, "roll out": m.rollOut, "roll back": m.rollBack,
+			"adopt": m.adopt, "add policy": m.addPolicy, "roll out": m.rollOut, "roll back": m.rollBack, "calibrate": m.calibrate,
 			"rotate": m.rotate, "": m.compareTimeline,
 		}
 		if o.Clock != nil {

@@ -86,6 +86,7 @@ func Run(t *testing.T, open Open) {
 		{"a few policies run in shadow", shadowsRun},
 		{"one of many replaces the live version", rolloutsRace},
 		{"the newest calibration of a version is kept", calibrationsKeep},
+		{"rollbacks keep calibrations", rollbacksCalibrate},
 		{"a concurrent crowd is counted exactly", concurrentCounts},
 		{"a concurrent crowd on many subjects is counted exactly", concurrentSpread},
 		{"sweeping frees what is out of force", sweepFrees},
