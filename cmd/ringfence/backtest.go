@@ -54,8 +54,9 @@ func (o *formOrCSV) Set(name string) error {
 	return nil
 }
 
-const backtestHelp = `Says what a policy would have decided about the past. Without FILE, about the log of a data folder (stop the server
-first); with FILE, about a file of events, outcomes and labels as replay reads them, counted by --base first.
+const backtestHelp = `Says what a policy would have decided about the past. Without FILE, about the log of a data folder that no server has open;
+with FILE, about a file of events, outcomes and labels as replay reads them, counted by --base first, which keeps all of it in memory:
+import a long file into a data folder, and test that.
 
 rescore judges the values that were logged with every event. A signal that was not recorded cannot be tried so: those events are left
 out and counted. replay counts all over again from the events, so that new signals and windows can be tried.
@@ -63,9 +64,17 @@ out and counted. replay counts all over again from the events, so that new signa
 An event that would be decided otherwise is shown with the reasons whose points changed ("CODE +30 was +10") or, where none did, with all that make
 up its score ("CODE +30").
 
+What replay cannot know: of an outcome that was told anew, the log has the last one; labels that were imported later count from their
+occurred_at on, and not from when they were imported; events that were imported after younger ones are counted where they stand in the
+log; a log whose first events have left (after 90 days, or by store purge) counts too little at its beginning, which --from leaves out.
+
   ringfence backtest --policy new.yaml --maturity 336h            the data folder
   ringfence backtest --policy new.yaml --mode replay events.ndjson a file, with other signals
   ringfence backtest --policy new.yaml --out report.html          a page with plots that opens offline
+
+While a server has the folder open, have it write a backup, and test that, or ask the server itself with POST /v1/backtests:
+  ringfence store backup past
+  ringfence backtest --data past --keyring .ringfence/keyring.json --policy new.yaml
 
 -o json prints the result, -o csv a line for every threshold, -o ndjson a line for every event. Shares come with intervals at 95 %.
 Nothing changes: a policy is in force only once somebody puts it there.`

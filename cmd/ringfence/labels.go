@@ -23,7 +23,8 @@ import (
 	"github.com/ringfence/ringfence/scoring"
 )
 
-const labelsHelp = `Reads outcomes of earlier assessments, one a line, as NDJSON or as CSV with a header; .gz is unpacked, - is standard input. Stop the server first.
+const labelsHelp = `Reads outcomes of earlier assessments, one a line, as NDJSON or as CSV with a header; .gz is unpacked, - is standard input. Stop the
+server first: one that runs takes outcomes as POST /v1/outcomes.
 
   {"assessment_id":"00362001uo0rh4mll0286fg05o","outcome":"abuse","source":"chargeback","occurred_at":"2026-01-09T12:00:00Z"}
 
