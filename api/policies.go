@@ -109,6 +109,11 @@ type BacktestRequest struct {
 	Maturity int64  `json:"maturity_seconds,omitempty"` // how old an event has to be for its label to count
 	Seed     uint64 `json:"seed,omitempty"`             // chooses the examples
 	Examples int    `json:"examples,omitempty"`         // how many flips to show in each direction, up to 100
+
+	// CostFP is what acting on a legitimate event costs, CostFN what letting abuse go does: both or neither, up to 1e12. With
+	// them, every threshold has a cost.
+	CostFP float64 `json:"cost_fp,omitempty"`
+	CostFN float64 `json:"cost_fn,omitempty"`
 }
 
 // Backtest is a test that was asked for. It is kept until 16 newer ones are done, or the server stops.

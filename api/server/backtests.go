@@ -10,6 +10,7 @@ import (
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/scoring"
+	"github.com/ringfence/ringfence/scoring/backtest"
 )
 
 // startBacktest takes a backtest on and says where to ask for it.
@@ -60,6 +61,13 @@ func (s *Server) readBacktest(j *job, req *api.BacktestRequest) (*backtestJob, e
 	if req.Examples < 0 || req.Examples > maxExamples {
 		bad = append(bad, api.FieldError{Pointer: "/examples", Code: "range", Hint: "0 to 100"})
 	}
+	if !backtest.Priceable(req.CostFP, req.CostFN) {
+		pointer := "/cost_fp"
+		if req.CostFP > 0 && req.CostFP <= backtest.MaxCost {
+			pointer = "/cost_fn"
+		}
+		bad = append(bad, api.FieldError{Pointer: pointer, Code: "range", Hint: "cost_fp and cost_fn, both above 0 and up to 1e12, or neither"})
+	}
 	policy, err := s.tried(j, req, b)
 	if err != nil {
 		r := explain(err)
@@ -82,6 +90,7 @@ func (s *Server) readBacktest(j *job, req *api.BacktestRequest) (*backtestJob, e
 	}
 	b.digest = scoring.DigestOf(policy.Source())
 	b.cfg.AsOf = cmp.Or(b.cfg.AsOf, b.space.Engine.Now())
+	b.costFP, b.costFN = req.CostFP, req.CostFN
 	b.cfg.Maturity, b.cfg.Seed, b.cfg.Examples = time.Duration(req.Maturity)*time.Second, req.Seed, req.Examples
 	if b.mode == "rescore" { // a replay counts from the beginning
 		b.cfg.Log = logOf(b.space.Engine, b.cfg.From)

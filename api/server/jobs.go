@@ -63,6 +63,8 @@ type backtestJob struct {
 	mode    string
 	digest  string // of the policy
 	cfg     backtest.Config
+	costFP  float64 // 0 with costFN: costs do not matter
+	costFN  float64
 	created time.Time
 	cancel  context.CancelFunc
 	events  atomic.Uint64
@@ -163,6 +165,9 @@ func (j *jobs) judge(ctx context.Context, b *backtestJob) (result *backtest.Resu
 	}
 	_, now := b.space.Engine.Live()
 	result.Stale = now != b.live
+	if b.costFP > 0 {
+		result.Price(b.costFP, b.costFN)
+	}
 	return result, nil
 }
 

@@ -223,6 +223,10 @@ func TestBacktestsOverHTTP(t *testing.T) {
 	if replay.State != "done" || counted.Stricter.Events+counted.Milder.Events != 0 || counted.Events != 40 {
 		t.Errorf("replayed: %+v, %+v", replay, counted.Moves)
 	}
+	if _, priced := finished(t, s, `{"cost_fp":20,"cost_fn":1.5}`); priced.Digest == "" || priced.Costs == nil || priced.Costs.Cheapest == nil ||
+		*priced.Curve[50].Loss != 20*priced.Curve[50].FP+1.5*priced.Curve[50].FN || r.Costs != nil || r.Curve[50].Loss != nil {
+		t.Errorf("with costs: %+v; without: %+v", priced.Costs, r.Costs)
+	}
 	body, _ := json.Marshal(api.BacktestRequest{Source: strict(2), Examples: 3})
 	other, unread := finished(t, s, string(body), "Idempotency-Key", "j1")
 	if other.Version != 0 || unread.States["not_replayable"] != 40 {
@@ -260,8 +264,15 @@ func TestBacktestsOverHTTP(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-	if w := do(t, s, "POST", "/v1/backtests", `{"version":1,"source":"x","mode":"y","from":"z","maturity_seconds":-1,"examples":1000}`, &p); w.Code != 422 || len(p.Errors) != 6 {
+	if w := do(t, s, "POST", "/v1/backtests", `{"version":1,"source":"x","mode":"y","from":"z","maturity_seconds":-1,"examples":1000,"cost_fn":1}`, &p); w.Code != 422 || len(p.Errors) != 7 {
 		t.Errorf("all wrong: %d %+v", w.Code, p)
+	}
+	for costs, pointer := range map[string]string{
+		`{"cost_fp":1}`: "/cost_fn", `{"cost_fn":1}`: "/cost_fp", `{"cost_fp":-1,"cost_fn":-1}`: "/cost_fp", `{"cost_fp":1,"cost_fn":1e13}`: "/cost_fn",
+	} {
+		if w := do(t, s, "POST", "/v1/backtests", costs, &p); w.Code != 422 || len(p.Errors) != 1 || p.Errors[0].Pointer != pointer {
+			t.Errorf("%s: %d %+v", costs, w.Code, p)
+		}
 	}
 }
 

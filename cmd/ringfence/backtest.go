@@ -37,6 +37,8 @@ type backtestFlags struct {
 	examples int
 	output   formOrCSV
 	page     string
+	costFP   float64 // 0 with costFN: costs do not matter
+	costFN   float64
 }
 
 // formOrCSV is an output that may be csv, too.
@@ -71,6 +73,7 @@ log; a log whose first events have left (after 90 days, or by store purge) count
   ringfence backtest --policy new.yaml --maturity 336h            the data folder
   ringfence backtest --policy new.yaml --mode replay events.ndjson a file, with other signals
   ringfence backtest --policy new.yaml --out report.html          a page with plots that opens offline
+  ringfence backtest --policy new.yaml --cost-fp 20 --cost-fn 1   what each threshold costs, and which is the cheapest
 
 While a server has the folder open, have it write a backup, and test that, or ask the server itself with POST /v1/backtests:
   ringfence store backup past
@@ -92,7 +95,7 @@ func newBacktest() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := f.writePage(result, nil); err != nil {
+				if err := f.writePage(result); err != nil {
 					return err
 				}
 				return printBacktest(cmd.OutOrStdout(), result, f.output.output)
@@ -119,6 +122,8 @@ func (f *backtestFlags) add(cmd *cobra.Command) {
 	fl.IntVar(&f.examples, "examples", 10, "how many flips to show in each direction")
 	fl.Uint64Var(&f.in.seed, "seed", 1, "chooses the examples and, with FILE, who is held out")
 	fl.StringVar(&f.page, "out", "", "write a page with plots to this file, too")
+	fl.Float64Var(&f.costFP, "cost-fp", 0, "what acting on a legitimate event costs, in any unit")
+	fl.Float64Var(&f.costFN, "cost-fn", 0, "what letting abuse go costs, in the same unit")
 }
 
 // past is a log to try policies on.
@@ -130,6 +135,8 @@ type past struct {
 	file   string          // where it is from, "" for none
 	lines  []int           // of a file: where each event stands, in the order of the log
 	cfg    backtest.Config
+	costFP float64 // 0 with costFN: costs do not matter
+	costFN float64
 }
 
 // log reads the store. The events of a file get the line that they stand on for an id, since those of the
@@ -167,6 +174,9 @@ func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Resul
 		return nil, err
 	}
 	r.Stale = p.edited()
+	if p.costFP > 0 {
+		r.Price(p.costFP, p.costFN)
+	}
 	r.First, r.Last = p.name(r.First), p.name(r.Last)
 	for _, side := range []*backtest.Side{&r.Stricter, &r.Milder} {
 		for i := range side.Examples {
@@ -187,7 +197,7 @@ func (p *past) edited() bool {
 
 // with opens the past, and closes it when do is done.
 func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) error) error {
-	p := &past{mode: f.mode, file: f.in.policy}
+	p := &past{mode: f.mode, file: f.in.policy, costFP: f.costFP, costFN: f.costFN}
 	if err := f.check(p); err != nil {
 		return err
 	}
@@ -221,6 +231,9 @@ func (f *backtestFlags) check(p *past) error {
 	if f.maturity < 0 || f.examples < 0 || f.examples > 1000 || f.in.lateness < 0 {
 		return usage("--maturity and --max-lateness take 0 or more, --examples 0 to 1000")
 	}
+	if err := f.checkCosts(); err != nil {
+		return err
+	}
 	p.cfg = backtest.Config{Maturity: f.maturity, Seed: f.in.seed, Examples: f.examples}
 	for _, flag := range []struct {
 		text string
@@ -231,6 +244,16 @@ func (f *backtestFlags) check(p *past) error {
 			return err
 		}
 		*flag.into = at
+	}
+	return nil
+}
+
+func (f *backtestFlags) checkCosts() error {
+	switch {
+	case f.costFP > 0 != (f.costFN > 0):
+		return usage("--cost-fp and --cost-fn belong together")
+	case !backtest.Priceable(f.costFP, f.costFN):
+		return usage("--cost-fp and --cost-fn take 0 to 1e12")
 	}
 	return nil
 }

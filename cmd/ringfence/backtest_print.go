@@ -33,6 +33,7 @@ func printBacktest(w io.Writer, r *backtest.Result, form output) error {
 	p := &lines{w: w}
 	p.account(r)
 	p.decisions(r)
+	p.costs(r)
 	p.plots(r)
 	p.flips(r)
 	p.reasons(r)
@@ -119,14 +120,52 @@ func (p *lines) account(r *backtest.Result) {
 func (p *lines) decisions(r *backtest.Result) {
 	p.f("\n")
 	p.table(func() {
-		p.f("at or above\tfrom\tacted on\tprecision\trecall\tfalse positives\n")
+		p.f("at or above\tfrom\tacted on\tprecision\trecall\tfalse positives")
+		if r.Costs != nil {
+			p.f("\tcost")
+		}
+		p.f("\n")
 		for _, d := range r.Decisions {
-			p.f("%s\t%d\t%d\t%s\t%s\t%s\n", d.Decision, d.Threshold, d.Events, interval(d.Precision), interval(d.Recall), interval(d.FPR))
+			p.f("%s\t%d\t%d\t%s\t%s\t%s", d.Decision, d.Threshold, d.Events, interval(d.Precision), interval(d.Recall), interval(d.FPR))
+			if d.Loss != nil {
+				p.f("\t%s", cost(*d.Loss))
+			}
+			p.f("\n")
 		}
 	})
 }
 
-// plots draws scores and shares.
+// costs names the cheapest threshold.
+func (p *lines) costs(r *backtest.Result) {
+	if r.Costs != nil {
+		p.f("\n%s\n", cheapest(r.Costs))
+	}
+}
+
+// cost writes what something costs, to four digits or more.
+func cost(v float64) string {
+	if v >= 1000 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// prices says what errors cost.
+func prices(fp, fn float64) string { return fmt.Sprintf("%v a false positive, %v a miss", fp, fn) }
+
+// cheapest says from which threshold on acting costs least.
+func cheapest(c *backtest.Costs) string {
+	best := c.Cheapest
+	switch {
+	case best == nil:
+		return fmt.Sprintf("No threshold is the cheapest without labels of both kinds (%s).", prices(c.FP, c.FN))
+	case best.To > best.Threshold:
+		return fmt.Sprintf("Cheapest from %d, cost %s, and the same up to %d (%s).", best.Threshold, cost(best.Cost), best.To, prices(c.FP, c.FN))
+	}
+	return fmt.Sprintf("Cheapest from %d, cost %s (%s).", best.Threshold, cost(best.Cost), prices(c.FP, c.FN))
+}
+
+// plots draws scores, shares and costs.
 func (p *lines) plots(r *backtest.Result) {
 	if r.Crowd.Events == 0 {
 		return
@@ -149,6 +188,18 @@ func (p *lines) plots(r *backtest.Result) {
 		asciigraph.Precision(0), asciigraph.XAxisRange(0, 100), asciigraph.XAxisTickCount(6),
 		asciigraph.SeriesChars(asciigraph.CreateCharSet("p"), asciigraph.CreateCharSet("r"), asciigraph.CreateCharSet("f")),
 		asciigraph.Caption("percent by threshold: p precision, r recall, f false positives")))
+	if r.Costs != nil {
+		p.costPlot(r)
+	}
+}
+
+func (p *lines) costPlot(r *backtest.Result) {
+	var line []float64
+	for _, point := range r.Curve[1:] { // 0 acts on everything: no policy does, and it would dwarf the rest
+		line = append(line, *point.Loss)
+	}
+	p.f("\n%s\n", asciigraph.Plot(line, asciigraph.Height(8), asciigraph.Width(75), asciigraph.LowerBound(0), asciigraph.Precision(0),
+		asciigraph.XAxisRange(1, 100), asciigraph.XAxisTickCount(6), asciigraph.Caption("cost by threshold")))
 }
 
 // widest is the most characters of a bar.
@@ -265,10 +316,14 @@ func (p *lines) calibration(r *backtest.Result) {
 	})
 }
 
-// printCurve writes a line of CSV for every threshold.
+// printCurve writes a line of CSV for every threshold, with what it costs in the last column where errors have a cost.
 func printCurve(w io.Writer, r *backtest.Result) error {
 	c := csv.NewWriter(w)
-	err := c.Write(strings.Split("threshold,acted_on,tp,fp,fn,tn,precision,precision_low,precision_high,recall,recall_low,recall_high,fpr,fpr_low,fpr_high", ","))
+	head := strings.Split("threshold,acted_on,tp,fp,fn,tn,precision,precision_low,precision_high,recall,recall_low,recall_high,fpr,fpr_low,fpr_high", ",")
+	if r.Costs != nil {
+		head = append(head, "cost")
+	}
+	err := c.Write(head)
 	for _, p := range r.Curve {
 		number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 		cells := []string{strconv.Itoa(p.Threshold), strconv.FormatUint(p.Events, 10), number(p.TP), number(p.FP), number(p.FN), number(p.TN)}
@@ -278,6 +333,9 @@ func printCurve(w io.Writer, r *backtest.Result) error {
 			} else {
 				cells = append(cells, "", "", "")
 			}
+		}
+		if p.Loss != nil {
+			cells = append(cells, number(*p.Loss))
 		}
 		if err == nil {
 			err = c.Write(cells)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -105,6 +106,119 @@ func TestBacktestFile(t *testing.T) {
 		rows, err := csv.NewReader(strings.NewReader(command(t, "", append(args, "csv")...).out)).ReadAll()
 		if err != nil || len(rows) != 102 || rows[31][2] != strconv.FormatFloat(result.Curve[30].TP, 'g', -1, 64) {
 			t.Errorf("%s: csv: %v", mode, err)
+		}
+	}
+}
+
+// TestBacktestCosts holds that every form tells the same costs, and none when errors have no cost.
+func TestBacktestCosts(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	args := []string{"backtest", madeUp(t), "--policy", stricterPolicy(t), "--out", page}
+	priced := append(slices.Clone(args), "--cost-fp", "200", "--cost-fn", "1.5", "-o")
+	type point struct {
+		Threshold int
+		FP, FN    float64
+		Cost      *float64
+	}
+	var result struct {
+		Curve, Decisions []point
+		Costs            struct {
+			Cheapest struct {
+				Threshold, To int
+				Cost          float64
+			}
+		}
+	}
+	r := command(t, "", append(priced, "json")...)
+	if err := json.Unmarshal([]byte(r.out), &result); err != nil || len(result.Curve) != 101 || len(result.Decisions) != 3 {
+		t.Fatal(r, err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(command(t, "", append(priced, "csv")...).out)).ReadAll()
+	if err != nil || len(rows) != 102 || rows[0][15] != "cost" {
+		t.Fatal(rows[0], err)
+	}
+	best := 1
+	for at, p := range result.Curve {
+		want := 200*p.FP + 1.5*p.FN
+		if p.Cost == nil || *p.Cost != want || rows[at+1][15] != strconv.FormatFloat(want, 'g', -1, 64) {
+			t.Errorf("at %d: %v, in csv %v, want %v", at, p.Cost, rows[at+1], want)
+		}
+		if at > 0 && want < *result.Curve[best].Cost {
+			best = at
+		}
+	}
+	if c := result.Costs.Cheapest; c.Threshold != best || c.Cost != *result.Curve[best].Cost || c.To < best {
+		t.Errorf("%+v, want %d", c, best)
+	}
+	table := command(t, "", append(priced, "table")...)
+	shown, err := os.ReadFile(page)
+	named := fmt.Sprintf("Cheapest from %d, cost %s", best, cost(*result.Curve[best].Cost))
+	for _, form := range []string{table.out, string(shown)} {
+		if err != nil || !strings.Contains(form, named) || !strings.Contains(form, "200 a false positive, 1.5 a miss") || !strings.Contains(strings.ToLower(form), "cost by threshold") {
+			t.Errorf("no %q in\n%s", named, form)
+		}
+		for _, d := range result.Decisions {
+			row := fmt.Sprintf(`(?m)^(challenge|review|block) +%d .* %s$|<td class="n">%d</td>.*<td class="n">%s</td></tr>`, d.Threshold, cost(*d.Cost), d.Threshold, cost(*d.Cost))
+			if !regexp.MustCompile(row).MatchString(form) {
+				t.Errorf("at %d: no cost of %s in\n%s", d.Threshold, cost(*d.Cost), form)
+			}
+		}
+	}
+	for _, form := range []string{"table", "json", "csv"} {
+		if r := command(t, "", append(args, "-o", form)...); r.code != exitOK || r.says("cost") {
+			t.Errorf("%s: a cost that nobody gave", form)
+		}
+	}
+	for _, wrong := range []string{"--cost-fp 1", "--cost-fp 1 --cost-fn -1", "--cost-fp -1 --cost-fn -1", "--cost-fp NaN --cost-fn NaN", "--cost-fp Inf --cost-fn 1"} {
+		if r := command(t, "", append(args, strings.Fields(wrong)...)...); r.code != exitUsage {
+			t.Errorf("%s: %v", wrong, r)
+		}
+	}
+}
+
+// TestTuneCosts holds that the costs beside a proposal are those of the curve, and that the policy as it is has the points it has.
+func TestTuneCosts(t *testing.T) {
+	events := madeUp(t)
+	prices := []string{"--cost-fp", "200", "--cost-fn", "1"}
+	var curve struct {
+		Curve []struct{ Cost float64 }
+	}
+	r := command(t, "", append([]string{"backtest", events, "-o", "json"}, prices...)...)
+	if err := json.Unmarshal([]byte(r.out), &curve); err != nil {
+		t.Fatal(r, err)
+	}
+	type priced struct {
+		Threshold int
+		Cost      float64
+	}
+	for _, points := range []bool{false, true} {
+		var out struct {
+			Costs struct {
+				Decision      string
+				Before, After priced
+				Around        []priced
+			}
+		}
+		tune := append([]string{"tune", events, fmt.Sprintf("--points=%v", points)}, prices...)
+		r := command(t, "", append(tune, "-o", "json")...)
+		if err := json.Unmarshal([]byte(r.out), &out); err != nil {
+			t.Fatal(r, err)
+		}
+		c := out.Costs
+		if c.Decision != "block" || c.Before != (priced{80, curve.Curve[80].Cost}) || c.After.Cost >= c.Before.Cost || len(c.Around) < 8 {
+			t.Errorf("%+v", c)
+		}
+		table := command(t, "", tune...)
+		for _, n := range c.Around {
+			if n.Cost < c.After.Cost || !points && n.Cost != curve.Curve[n.Threshold].Cost {
+				t.Errorf("%+v beside %+v", n, c.After)
+			}
+			if !regexp.MustCompile(fmt.Sprintf(`(?m)^(proposed)? +%d +%s$`, n.Threshold, cost(n.Cost))).MatchString(table.out) {
+				t.Errorf("no %+v in\n%s", n, table.out)
+			}
+		}
+		if want := fmt.Sprintf(`(?m)^as it is +80 +%s$`, cost(c.Before.Cost)); !regexp.MustCompile(want).MatchString(table.out) {
+			t.Errorf("no %s in\n%s", want, table.out)
 		}
 	}
 }

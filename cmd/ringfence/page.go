@@ -16,14 +16,13 @@ import (
 var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"percent": percent, "interval": interval, "moment": moment, "settings": settings, "without": without, "reasons": with,
+	"percent": percent, "cost": cost, "cheapest": cheapest, "interval": interval, "moment": moment, "settings": settings, "without": without, "reasons": with,
 	"share": func(n, of uint64) string { return percent(float64(n) / float64(max(of, 1))) },
 }).Parse(pageSource))
 
 // page is what the template shows.
 type page struct {
 	*backtest.Result
-	Goal  *backtest.Goal
 	Plots []plot
 }
 
@@ -54,15 +53,15 @@ const (
 )
 
 // writePage writes a page with plots to the file named by --out, if one is.
-func (f *backtestFlags) writePage(r *backtest.Result, goal *backtest.Goal) error {
+func (f *backtestFlags) writePage(r *backtest.Result) error {
 	if f.page == "" {
 		return nil
 	}
-	p := page{Result: r, Goal: goal, Plots: []plot{scorePlot(r)}}
+	p := page{Result: r, Plots: []plot{scorePlot(r)}}
 	if r.Abuse > 0 && r.Legitimate > 0 {
 		p.Plots = append(p.Plots, thresholdPlot(r), recallPlot(r), calibrationPlot(r))
-		if goal != nil && goal.CostFP > 0 {
-			p.Plots = append(p.Plots, costPlot(r, goal))
+		if r.Costs != nil {
+			p.Plots = append(p.Plots, costPlot(r))
 		}
 	}
 	var b bytes.Buffer
@@ -167,18 +166,18 @@ func calibrationPlot(r *backtest.Result) plot {
 	}
 }
 
-// costPlot shows what every threshold costs.
-func costPlot(r *backtest.Result, goal *backtest.Goal) plot {
+// costPlot shows what every threshold costs, save for 0, which acts on everything and would dwarf the rest.
+func costPlot(r *backtest.Result) plot {
 	most := 0.0
-	for i := range r.Curve {
-		most = max(most, r.Curve[i].Cost(goal.CostFP, goal.CostFN))
+	for i := 1; i < len(r.Curve); i++ {
+		most = max(most, *r.Curve[i].Loss)
 	}
 	var line strings.Builder
-	for i := range r.Curve {
-		line.WriteString(at(float64(i)/100, r.Curve[i].Cost(goal.CostFP, goal.CostFN)/max(most, 1e-9)))
+	for i := 1; i < len(r.Curve); i++ {
+		line.WriteString(at(float64(i)/100, *r.Curve[i].Loss/max(most, 1e-9)))
 	}
 	return plot{
 		Title: "Cost by threshold", X: "threshold", Y: "cost", XTo: "100", YTo: fmt.Sprintf("%.4g", most),
-		Series: []series{{Name: fmt.Sprintf("%v a false positive, %v a miss", goal.CostFP, goal.CostFN), Class: "fpr", Line: line.String()}},
+		Series: []series{{Name: prices(r.Costs.FP, r.Costs.FN), Class: "fpr", Line: line.String()}},
 	}
 }

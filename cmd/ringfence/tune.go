@@ -26,13 +26,13 @@ meets the goal. Nothing is published: try the file, then put it in force.`
 
 // tuneFlags say what a threshold is to achieve.
 type tuneFlags struct {
-	past                     backtestFlags
-	decision                 string
-	maxFPR, minPrecision     float64
-	costFP, costFN, capacity float64
-	points                   bool
-	write                    string
-	output                   output
+	past                 backtestFlags // costs, too
+	decision             string
+	maxFPR, minPrecision float64
+	capacity             float64
+	points               bool
+	write                string
+	output               output
 }
 
 func newTune() *cobra.Command {
@@ -52,8 +52,6 @@ func newTune() *cobra.Command {
 	fl.StringVar(&f.decision, "decision", "block", "whose threshold: challenge, review or block")
 	fl.Float64Var(&f.maxFPR, "max-fpr", 0, "act on at most this share of legitimate events, 0 to 1")
 	fl.Float64Var(&f.minPrecision, "min-precision", 0, "of what is acted on, at least this share is abuse, 0 to 1")
-	fl.Float64Var(&f.costFP, "cost-fp", 0, "what acting on a legitimate event costs, in any unit")
-	fl.Float64Var(&f.costFN, "cost-fn", 0, "what letting abuse go costs, in the same unit")
 	fl.Float64Var(&f.capacity, "review-capacity", 0, "how many events a day people can review")
 	fl.BoolVar(&f.points, "points", false, "take suggested points first")
 	fl.StringVar(&f.write, "write", "", "write the proposed policy to this file")
@@ -62,7 +60,7 @@ func newTune() *cobra.Command {
 }
 
 func (f *tuneFlags) goal(cmd *cobra.Command) (backtest.Goal, error) {
-	g := backtest.Goal{CostFP: f.costFP, CostFN: f.costFN, ReviewCapacity: f.capacity}
+	g := backtest.Goal{CostFP: f.past.costFP, CostFN: f.past.costFN, ReviewCapacity: f.capacity}
 	for d := scoring.Challenge; d <= scoring.Block; d++ {
 		if d.String() == f.decision {
 			g.Decision = d
@@ -78,14 +76,12 @@ func (f *tuneFlags) goal(cmd *cobra.Command) (backtest.Goal, error) {
 	switch {
 	case g.Decision == 0:
 		return g, usage("--decision takes challenge, review or block")
-	case !unit(f.maxFPR) || !unit(f.minPrecision) || f.costFP < 0 || f.costFN < 0 || f.capacity < 0:
-		return g, usage("--max-fpr and --min-precision take 0 to 1; costs and capacities take 0 or more")
-	case f.costFP > 0 != (f.costFN > 0):
-		return g, usage("--cost-fp and --cost-fn belong together")
-	case g.MaxFPR == nil && g.MinPrecision == nil && f.costFP == 0 && f.capacity == 0:
+	case !unit(f.maxFPR) || !unit(f.minPrecision) || !(f.capacity >= 0):
+		return g, usage("--max-fpr and --min-precision take 0 to 1; --review-capacity takes 0 or more")
+	case g.MaxFPR == nil && g.MinPrecision == nil && g.CostFP == 0 && g.CostFN == 0 && f.capacity == 0:
 		return g, usage("a goal is missing: --max-fpr, --min-precision, --cost-fp with --cost-fn, or --review-capacity")
 	}
-	return g, nil
+	return g, f.past.checkCosts()
 }
 
 func (f *tuneFlags) run(cmd *cobra.Command, p *past, policy *scoring.Policy, goal backtest.Goal) error {
@@ -93,7 +89,7 @@ func (f *tuneFlags) run(cmd *cobra.Command, p *past, policy *scoring.Policy, goa
 	if err != nil {
 		return err
 	}
-	tried := policy
+	tried, before := policy, result
 	if f.points {
 		doc, err := result.Suggest(policy)
 		if err != nil {
@@ -126,21 +122,52 @@ func (f *tuneFlags) run(cmd *cobra.Command, p *past, policy *scoring.Policy, goa
 	if f.past.page != "" { // shows what the proposed policy would do
 		after, err := p.run(cmd.Context(), now)
 		if err == nil {
-			err = f.past.writePage(after, &goal)
+			err = f.past.writePage(after)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return f.print(cmd.OutOrStdout(), result, policy, proposal)
+	return f.print(cmd.OutOrStdout(), result, policy, proposal, costsOf(before, result, proposal, goal))
 }
 
-func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Policy, proposal *backtest.Proposal) error {
+// proposedCosts say what acting from the threshold of a decision on costs.
+type proposedCosts struct {
+	FP       float64           `json:"cost_fp"`
+	FN       float64           `json:"cost_fn"`
+	Decision string            `json:"decision"`
+	Before   backtest.Priced   `json:"before"` // of the policy as it is
+	After    backtest.Priced   `json:"after"`
+	Around   []backtest.Priced `json:"around"` // of the proposal and its neighbours
+}
+
+// costsOf prices a proposal; nil where errors have no cost. The result before is of the policy as it is, the one after
+// has suggested points, if they were asked for.
+func costsOf(before, after *backtest.Result, proposal *backtest.Proposal, goal backtest.Goal) *proposedCosts {
+	if goal.CostFP == 0 {
+		return nil
+	}
+	c := &proposedCosts{FP: goal.CostFP, FN: goal.CostFN, Decision: goal.Decision.String()}
+	for _, t := range proposal.Thresholds {
+		if t.Decision == c.Decision {
+			c.Before = backtest.Priced{Threshold: t.Old, Cost: before.Curve[t.Old].Cost(c.FP, c.FN)}
+			c.After = backtest.Priced{Threshold: t.New, Cost: t.After.Cost(c.FP, c.FN)}
+			c.Around = after.Around(t.New, c.FP, c.FN)
+		}
+	}
+	return c
+}
+
+func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Policy, proposal *backtest.Proposal, costs *proposedCosts) error {
 	if f.output != "table" {
-		return json.NewEncoder(w).Encode(map[string]any{
+		out := map[string]any{
 			"digest": r.Digest, "thresholds": proposal.Thresholds, "changes": proposal.Words, "policy": string(proposal.Doc),
 			"abuse": r.Abuse, "legitimate": r.Legitimate, "calibration": r.Calibration,
-		})
+		}
+		if costs != nil {
+			out["costs"] = costs
+		}
+		return json.NewEncoder(w).Encode(out)
 	}
 	p := &lines{w: w}
 	p.account(r)
@@ -156,6 +183,9 @@ func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Polic
 			}
 		}
 	})
+	if costs != nil {
+		p.proposedCosts(costs)
+	}
 	p.f("\n")
 	for _, words := range proposal.Words {
 		p.f("%s\n", words)
@@ -168,4 +198,20 @@ func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Polic
 		p.err = unified(w, policy.Source(), proposal.Doc)
 	}
 	return p.err
+}
+
+// proposedCosts shows what a proposal costs, and how much hangs on it.
+func (p *lines) proposedCosts(c *proposedCosts) {
+	p.f("\n")
+	p.table(func() {
+		p.f("%s\tfrom\tcost (%s)\n", c.Decision, prices(c.FP, c.FN))
+		p.f("as it is\t%d\t%s\n", c.Before.Threshold, cost(c.Before.Cost))
+		for _, n := range c.Around {
+			name := ""
+			if n.Threshold == c.After.Threshold {
+				name = "proposed"
+			}
+			p.f("%s\t%d\t%s\n", name, n.Threshold, cost(n.Cost))
+		}
+	})
 }

@@ -88,6 +88,7 @@ func TestFiguresEqualNaiveOnes(t *testing.T) {
 		for _, run := range []func(context.Context, Config) (*Result, error){Rescore, Replay} {
 			rows, got := rowsOf(t, run, cfg)
 			checkCurve(t, rows, got)
+			checkCosts(t, rows, got)
 			checkStates(t, rows, got)
 			checkReasons(t, rows, got, cfg.Policy)
 			checkMoves(t, rows, got)
@@ -133,6 +134,51 @@ func checkCurve(t *testing.T, rows []plain, got *Result) {
 	}
 	if !near(got.AveragePrecision, area) {
 		t.Errorf("average precision %v, want %v", got.AveragePrecision, area)
+	}
+}
+
+// checkCosts prices every threshold by what each row costs there.
+func checkCosts(t *testing.T, rows []plain, got *Result) {
+	t.Helper()
+	digest := got.Digest
+	got.Price(2.5, 7)
+	var costs [101]float64
+	for at := range costs {
+		for _, r := range rows {
+			switch acted := r.level >= at; {
+			case r.state != Counted:
+			case acted && !r.abuse:
+				costs[at] += 2.5 * r.weight
+			case !acted && r.abuse:
+				costs[at] += 7 * r.weight
+			}
+		}
+		if p := got.Curve[at]; p.Loss == nil || !near(*p.Loss, costs[at]) {
+			t.Fatalf("at %d: %v, want %v", at, p.Loss, costs[at])
+		}
+	}
+	for _, d := range got.Decisions {
+		if d.Loss == nil || !near(*d.Loss, costs[d.Threshold]) {
+			t.Errorf("%s: %v, want %v", d.Decision, d.Loss, costs[d.Threshold])
+		}
+	}
+	low, high := 0, 0
+	for at := 1; at <= 100; at++ {
+		switch {
+		case low == 0 || costs[at] < costs[low] && !near(costs[at], costs[low]):
+			low, high = at, at
+		case near(costs[at], costs[low]) && high == at-1:
+			high = at
+		}
+	}
+	best := got.Costs.Cheapest
+	if best == nil || best.Threshold != low || best.To != high || !near(best.Cost, costs[low]) || got.Costs.FP != 2.5 || got.Costs.FN != 7 || got.Digest != digest {
+		t.Errorf("%+v, want %d to %d for %v", best, low, high, costs[low])
+	}
+	for _, p := range append(got.Around(3, 2.5, 7), got.Around(98, 2.5, 7)...) {
+		if p.Threshold < 1 || p.Threshold > 100 || !near(p.Cost, costs[p.Threshold]) {
+			t.Errorf("%+v, want %v", p, costs[p.Threshold])
+		}
 	}
 }
 
@@ -391,6 +437,12 @@ func TestBoundaries(t *testing.T) {
 	none := rescored(t, cfg)
 	if none.Abuse+none.Legitimate != 0 || none.Curve[40].Precision.Known() || none.Curve[40].Recall.Known() || none.Calibration != nil || none.AveragePrecision != 0 {
 		t.Errorf("no labels: %+v", none.Curve[40])
+	}
+	if none.Costs != nil || none.Curve[40].Loss != nil {
+		t.Errorf("a cost that nobody gave: %+v", none.Costs)
+	}
+	if none.Price(1, 1); none.Costs.Cheapest != nil {
+		t.Errorf("the cheapest without labels: %+v", none.Costs.Cheapest)
 	}
 	cfg.Label = always(scoring.Abuse)
 	abuse := rescored(t, cfg)

@@ -27,7 +27,8 @@ type Result struct {
 	Decisions        []At         `json:"decisions"` // at the policy's own thresholds
 	Curve            []Point      `json:"curve"`     // by threshold, 0 to 100
 	AveragePrecision float64      `json:"average_precision"`
-	Scores           []Score      `json:"scores"` // by score, 0 to 100
+	Costs            *Costs       `json:"costs,omitempty"` // once Price was called
+	Scores           []Score      `json:"scores"`          // by score, 0 to 100
 	Calibration      []Calibrated `json:"calibration"`
 
 	Moves    []Move      `json:"moves"` // decided so, and so; those that stay are among them
@@ -55,6 +56,8 @@ type Point struct {
 	Precision Rate    `json:"precision"`
 	Recall    Rate    `json:"recall"`
 	FPR       Rate    `json:"fpr"`
+
+	Loss *float64 `json:"cost,omitempty"` // what it costs, once Result.Price was called
 }
 
 // Cost is what is lost at the point when each legitimate event acted on costs fp, and

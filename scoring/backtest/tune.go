@@ -113,7 +113,7 @@ func (g *Goal) check() (targeted bool, err error) {
 			return false, errNoGoal
 		}
 	}
-	if g.CostFP < 0 || g.CostFN < 0 || g.CostFP > 0 != (g.CostFN > 0) || g.ReviewCapacity < 0 {
+	if !Priceable(g.CostFP, g.CostFN) || !(g.ReviewCapacity >= 0) {
 		return false, errNoGoal
 	}
 	targeted = g.MaxFPR != nil || g.MinPrecision != nil || g.CostFP > 0

@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -118,7 +119,8 @@ func TestReviewCapacity(t *testing.T) {
 func TestGoalsThatCannotBeMet(t *testing.T) {
 	_, p, cfg := graded(t)
 	result := rescored(t, cfg)
-	for _, g := range []Goal{{MaxFPR: share(2)}, {CostFP: 1}, {}, {MinPrecision: share(-1)}, {ReviewCapacity: -1}} {
+	for _, g := range []Goal{{MaxFPR: share(2)}, {CostFP: 1}, {}, {MinPrecision: share(-1)}, {ReviewCapacity: -1}, {CostFP: -1, CostFN: -1},
+		{CostFP: math.Inf(1), CostFN: 1}, {CostFP: math.NaN(), CostFN: math.NaN()}, {CostFN: 1}, {CostFP: 1, CostFN: 2 * MaxCost}, {ReviewCapacity: math.NaN()}} {
 		if _, err := result.Propose(p, g); !errors.Is(err, errNoGoal) {
 			t.Errorf("%+v: %v", g, err)
 		}
