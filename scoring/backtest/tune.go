@@ -129,6 +129,7 @@ func (r *Result) threshold(g Goal) int {
 	for at := 1; at <= 100; at++ {
 		p := &r.Curve[at]
 		switch {
+		case g.CostFP > 0 && (r.Abuse == 0 || r.Legitimate == 0): // one kind alone is cheapest at an end
 		case g.MaxFPR != nil && !(p.FPR.Known() && p.FPR.Share <= *g.MaxFPR):
 		case g.MinPrecision != nil && !(p.Precision.Known() && p.Precision.Share >= *g.MinPrecision):
 		case best == 0, g.CostFP > 0 && p.Cost(g.CostFP, g.CostFN) < r.Curve[best].Cost(g.CostFP, g.CostFN):

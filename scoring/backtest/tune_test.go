@@ -130,6 +130,12 @@ func TestGoalsThatCannotBeMet(t *testing.T) {
 	if _, err := rescored(t, innocent).Propose(p, Goal{Decision: scoring.Block, MinPrecision: share(0.5)}); !errors.Is(err, ErrGoal) {
 		t.Errorf("no abuse to find: %v", err)
 	}
+	for _, label := range []scoring.Event{0, scoring.Abuse, scoring.Legitimate} {
+		innocent.Label = func(*record.Entry) scoring.Event { return label }
+		if _, err := rescored(t, innocent).Propose(p, Goal{Decision: scoring.Block, CostFP: 20, CostFN: 1}); !errors.Is(err, ErrGoal) {
+			t.Errorf("the least cost of labels %q only: %v", label, err)
+		}
+	}
 	if _, err := result.Propose(scoring.Default(), Goal{ReviewCapacity: 1}); err == nil {
 		t.Error("the result of another policy was taken")
 	}
