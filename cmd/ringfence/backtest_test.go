@@ -176,6 +176,32 @@ func TestBacktestCosts(t *testing.T) {
 	}
 }
 
+// TestTuneNotes holds that every form tells what to beware of.
+func TestTuneNotes(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	args := []string{"tune", madeUp(t), "--max-fpr", "0.005", "--out", page}
+	var out struct {
+		Notes []struct{ Code, Text string }
+	}
+	r := command(t, "", append(slices.Clone(args), "-o", "json")...)
+	if err := json.Unmarshal([]byte(r.out), &out); err != nil || len(out.Notes) != 3 {
+		t.Fatal(r, err)
+	}
+	table := command(t, "", args...)
+	shown, err := os.ReadFile(page)
+	for i, words := range [][]string{{"same_data", "--from DAY"}, {"fpr_uncertain", "1.36 %", "0.50 %"}, {"decision_gone", "of review nothing is left"}} {
+		n := out.Notes[i]
+		if n.Code != words[0] || !table.says("note: "+n.Text) || err != nil || !strings.Contains(string(shown), n.Text) {
+			t.Errorf("%s: %+v is not it, or not in the table or the page", words[0], n)
+		}
+		for _, w := range words[1:] {
+			if !strings.Contains(n.Text, w) {
+				t.Errorf("no %q in %q", w, n.Text)
+			}
+		}
+	}
+}
+
 // TestTuneCosts holds that the costs beside a proposal are those of the curve, and that the policy as it is has the points it has.
 func TestTuneCosts(t *testing.T) {
 	events := madeUp(t)

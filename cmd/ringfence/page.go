@@ -24,6 +24,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 type page struct {
 	*backtest.Result
 	Plots []plot
+	Notes []backtest.Note
 }
 
 // plot is a drawing with axes, of points in [0, 1] x [0, 1].
@@ -53,11 +54,11 @@ const (
 )
 
 // writePage writes a page with plots to the file named by --out, if one is.
-func (f *backtestFlags) writePage(r *backtest.Result) error {
+func (f *backtestFlags) writePage(r *backtest.Result, notes ...backtest.Note) error {
 	if f.page == "" {
 		return nil
 	}
-	p := page{Result: r, Plots: []plot{scorePlot(r)}}
+	p := page{Result: r, Plots: []plot{scorePlot(r)}, Notes: notes}
 	if r.Abuse > 0 && r.Legitimate > 0 {
 		p.Plots = append(p.Plots, thresholdPlot(r), recallPlot(r), calibrationPlot(r))
 		if r.Costs != nil {

@@ -22,7 +22,12 @@ data folder that no server has open, such as one written by ringfence store back
   ringfence tune --points --max-fpr 0.005 --write new.yaml
 
 With --points, the points that labels speak for come first, and thresholds are looked for on what they lead to. Exits 3 when no threshold
-meets the goal. Nothing is published: try the file, then put it in force.`
+meets the goal. Nothing is published: try the file, then put it in force.
+
+Thresholds look better on the data they were chosen on than they are. Choose on one range of time, and try on another:
+
+  ringfence tune --max-fpr 0.005 --to 2026-02-01 --write new.yaml
+  ringfence backtest --policy new.yaml --from 2026-02-01`
 
 // tuneFlags say what a threshold is to achieve.
 type tuneFlags struct {
@@ -114,6 +119,7 @@ func (f *tuneFlags) run(cmd *cobra.Command, p *past, policy *scoring.Policy, goa
 		return err
 	}
 	proposal.Words = scoring.Diff(policy, now)
+	proposal.Notes = append([]backtest.Note{sameData}, proposal.Notes...)
 	if f.write != "" {
 		if err := os.WriteFile(f.write, proposal.Doc, 0o600); err != nil {
 			return err
@@ -122,7 +128,7 @@ func (f *tuneFlags) run(cmd *cobra.Command, p *past, policy *scoring.Policy, goa
 	if f.past.page != "" { // shows what the proposed policy would do
 		after, err := p.run(cmd.Context(), now)
 		if err == nil {
-			err = f.past.writePage(after)
+			err = f.past.writePage(after, proposal.Notes...)
 		}
 		if err != nil {
 			return err
@@ -130,6 +136,10 @@ func (f *tuneFlags) run(cmd *cobra.Command, p *past, policy *scoring.Policy, goa
 	}
 	return f.print(cmd.OutOrStdout(), result, policy, proposal, costsOf(before, result, proposal, goal))
 }
+
+// sameData is what to know of every proposal.
+var sameData = backtest.Note{Code: "same_data", Text: "these figures are of the data that the thresholds were chosen on, and flatter them. To check, choose on one range of time and " +
+	"try on another: tune --to DAY --write new.yaml, then backtest --policy new.yaml --from DAY"}
 
 // proposedCosts say what acting from the threshold of a decision on costs.
 type proposedCosts struct {
@@ -163,6 +173,7 @@ func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Polic
 		out := map[string]any{
 			"digest": r.Digest, "thresholds": proposal.Thresholds, "changes": proposal.Words, "policy": string(proposal.Doc),
 			"abuse": r.Abuse, "legitimate": r.Legitimate, "calibration": r.Calibration,
+			"notes": proposal.Notes,
 		}
 		if costs != nil {
 			out["costs"] = costs
@@ -185,6 +196,10 @@ func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Polic
 	})
 	if costs != nil {
 		p.proposedCosts(costs)
+	}
+	p.f("\n")
+	for _, n := range proposal.Notes {
+		p.f("note: %s\n", n.Text)
 	}
 	p.f("\n")
 	for _, words := range proposal.Words {

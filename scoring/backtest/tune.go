@@ -33,6 +33,7 @@ type Proposal struct {
 	Doc        []byte             // the policy's document
 	Words      []string           // what differs, see scoring.Diff
 	Thresholds []ProposedDecision // all that the policy has, mildest first
+	Notes      []Note             // what to beware of
 }
 
 // ProposedDecision is a threshold as it was and as it is proposed, with what it does.
@@ -79,6 +80,7 @@ func (r *Result) Propose(p *scoring.Policy, goal Goal) (*Proposal, error) {
 		return nil, err
 	}
 	proposal.Words = scoring.Diff(p, now)
+	proposal.Notes = goal.notes(proposal.Thresholds)
 	return proposal, nil
 }
 

@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -84,6 +85,56 @@ func TestProposalsMeetTheirGoal(t *testing.T) {
 	}
 	if met != 27 {
 		t.Errorf("%d goals", met)
+	}
+}
+
+// TestNotes holds that a proposal says where an interval leaves its goal in doubt, and what is left of milder decisions.
+func TestNotes(t *testing.T) {
+	_, p, cfg := graded(t) // challenge 20, review 45, block 60
+	result := rescored(t, cfg)
+	seen := map[string]int{}
+	for _, d := range []scoring.Decision{scoring.Challenge, scoring.Review, scoring.Block} {
+		for bound := 0.0; bound <= 1; bound += 0.01 {
+			for _, g := range []Goal{{Decision: d, MaxFPR: &bound}, {Decision: d, MinPrecision: &bound}} {
+				proposal, err := result.Propose(p, g)
+				if err != nil {
+					continue
+				}
+				notes := map[string]string{}
+				for _, n := range proposal.Notes {
+					notes[n.Code] = n.Text
+					seen[n.Code]++
+				}
+				at := map[string]int{}
+				for _, row := range proposal.Thresholds {
+					at[row.Decision] = row.New
+				}
+				point := result.Curve[at[d.String()]]
+				checkNote(t, notes["fpr_uncertain"], g.MaxFPR != nil && point.FPR.High > bound, hundredths(point.FPR.High), hundredths(bound))
+				checkNote(t, notes["precision_uncertain"], g.MinPrecision != nil && point.Precision.Low < bound, hundredths(point.Precision.Low), hundredths(bound))
+				none := at["review"] >= at["block"]
+				checkNote(t, notes["decision_gone"], none || at["challenge"] >= at["review"])
+				if left := fmt.Sprintf("%d to %d with", at["challenge"], at["review"]-1); none {
+					checkNote(t, notes["decision_gone"], true, fmt.Sprintf("from a score of %d on it is block", at["block"]), "of review nothing is left (now 45 to 59 with")
+					checkNote(t, notes["decision_gone"], true, map[bool]string{true: "of challenge nothing is left", false: "of challenge " + left}[at["challenge"] >= at["review"]])
+				}
+			}
+		}
+	}
+	if seen["fpr_uncertain"] == 0 || seen["precision_uncertain"] == 0 || seen["decision_gone"] == 0 || seen["decision_gone"] > 500 {
+		t.Errorf("nothing to see: %v", seen)
+	}
+}
+
+func checkNote(t *testing.T, text string, want bool, words ...string) {
+	t.Helper()
+	if (text != "") != want {
+		t.Errorf("%q, want one: %v", text, want)
+	}
+	for _, w := range words {
+		if want && !strings.Contains(text, w) {
+			t.Errorf("no %q in %q", w, text)
+		}
 	}
 }
 
