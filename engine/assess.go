@@ -40,7 +40,7 @@ type Assessment struct {
 const neverHeldOut = 1
 
 // Assess counts an event and says what to make of it. It is durable when it
-// returns nil. Domain, Now and, where it is zero, Time are set from the engine.
+// returns nil, unless ev.Later says that Durable is called before anybody is told. Domain, Now and, where it is zero, Time are set from the engine.
 func (e *Engine) Assess(ctx context.Context, ev *Event, a *Assessment) error {
 	live := e.begin(ev, a)
 	if err := e.migrateEvent(ctx, ev); err != nil {

@@ -25,7 +25,7 @@ type Event struct {
 	Verified bool              // the platform says that the number was verified for this account
 
 	Once  *Once // idempotency; nil without
-	Later bool  // it need not be durable when Assess returns: see Store.Durable
+	Later bool  // it, and what it moves to a newer key, need not be durable when Assess returns: see Store.Durable
 }
 
 // Number is what remains of a number after it was hashed.

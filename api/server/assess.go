@@ -52,13 +52,14 @@ func (p *sheet) write(answer appender) []byte {
 func (s *Server) assess(j *job, on *sheet, in assessing) ([]byte, error) {
 	a := &on.Assessment
 	answer := shape(j.ctx, assessment{a, in.number, false})
+	in.ev.Later = j.later
 	if in.peek {
 		if err := s.space(j.ctx).Engine.Peek(j.ctx, in.ev, a); err != nil {
 			return nil, err
 		}
 		return on.write(answer), nil
 	}
-	in.ev.Once, in.ev.Later = j.once, j.later
+	in.ev.Once = j.once
 	j.remember(func() any { return answer })
 	if err := s.space(j.ctx).Engine.Assess(j.ctx, in.ev, a); err != nil {
 		return nil, err
@@ -69,10 +70,10 @@ func (s *Server) assess(j *job, on *sheet, in assessing) ([]byte, error) {
 
 // assessments answers one request.
 func (s *Server) assessments(c *gin.Context) {
-	on := newSheet()
-	defer on.done()
 	raw, err := body(c)
 	if err == nil {
+		on := newSheet()
+		defer on.done()
 		var answer []byte
 		var replayed bool
 		if answer, replayed, err = s.assessBody(c, on, raw); err == nil {

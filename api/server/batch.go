@@ -63,7 +63,7 @@ type entry struct {
 	in       lineIn
 	on       *sheet // nil where it was not to be assessed
 	answer   []byte
-	replayed bool // the answer is that of an earlier line with the same key
+	replayed bool // the answer is that to an earlier line with the same key, of this batch or another one
 	err      error
 }
 
@@ -101,7 +101,7 @@ func (s *Server) assessLines(dst []byte, ctx context.Context, id string, lines [
 			return err
 		})
 	})
-	lost := s.space(ctx).Engine.Durable(ctx)
+	lost := s.space(ctx).Engine.Durable(context.WithoutCancel(ctx)) // whoever is gone has been counted, too
 	size := 0
 	for i := range entries {
 		e := &entries[i]

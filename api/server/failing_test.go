@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/scoring"
 )
 
@@ -172,5 +174,43 @@ func TestStreamsOutliveTheBoundOfARequest(t *testing.T) {
 	}
 	if _, err := c.Lists(t.Context()); err == nil {
 		t.Error("this server has no bound: the test shows nothing")
+	}
+}
+
+// unsynced is a store that never says that the log is on the disk.
+type unsynced struct{ engine.Store }
+
+func (unsynced) Durable(context.Context) error { return engine.ErrClosed }
+
+// TestManyAreToldOnlyWhatIsDurable holds that lines of a batch, and outcomes of an array, have no answer before the log is on the disk.
+func TestManyAreToldOnlyWhatIsDurable(t *testing.T) {
+	whole, _, store := newServerOf(t)
+	e, err := engine.New(t.Context(), engine.Config{Store: unsynced{store}, Domain: whole.cfg.Hasher.Domain(), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := whole.cfg
+	cfg.Engine = e
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, known := assessed(t, s, signup)
+	var results []api.OutcomeResult
+	do(t, s, "POST", "/v1/outcomes", `[{"assessment_id":"`+known.AssessmentID+`","outcome":"abuse"}]`, &results)
+	if len(results) != 1 || results[0].Status != http.StatusServiceUnavailable {
+		t.Errorf("outcomes: %+v", results)
+	}
+	for _, onError := range []scoring.Decision{0, scoring.Challenge} {
+		s.cfg.OnError = onError
+		for i, a := range lines[api.BatchAnswer](t, s, batchRoute, signup+"\n{}\n"+signup) {
+			switch {
+			case i == 1 && a.Status != http.StatusUnprocessableEntity, i != 1 && onError == 0 && a.Status != http.StatusServiceUnavailable:
+				t.Errorf("line %d: %+v", i+1, a)
+			case i == 1 || onError == 0:
+			case a.Status != http.StatusOK || a.Assessment.Decision != "challenge" || !slices.Equal(a.Assessment.Degraded, []string{storeDegraded}):
+				t.Errorf("line %d with on_error: %+v", i+1, a)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -104,7 +105,7 @@ func (s *Server) recordAll(c *gin.Context, all []*engine.Outcome, texts []json.R
 			return err
 		})
 	})
-	lost := s.space(ctx).Engine.Durable(ctx)
+	lost := s.space(ctx).Engine.Durable(context.WithoutCancel(ctx))
 	for i := range answers {
 		if failed[i] == nil {
 			failed[i] = lost

@@ -79,7 +79,7 @@ var breakages = []breakage{
 	},
 	{
 		name:  "no seals",
-		edits: []edit{{"engine/pebblestore/damage.go", "return l.s.db.LogData(seal, pebble.Sync)", "return l.s.db.LogData(nil, pebble.Sync)"}},
+		edits: []edit{{"engine/pebblestore/damage.go", "return l.s.syncLog(seal)", "return l.s.syncLog(nil)"}},
 		pkg:   store, test: "TestBitFlips", says: `\.log, byte .* is not what it was`,
 	},
 	{

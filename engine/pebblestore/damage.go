@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/ringfence/ringfence/engine"
@@ -46,7 +45,7 @@ func (l *sealer) look() error {
 		return nil
 	}
 	l.written++
-	return l.s.db.LogData(seal, pebble.Sync)
+	return l.s.syncLog(seal)
 }
 
 // finish seals everything there is.

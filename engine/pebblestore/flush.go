@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 
@@ -264,7 +263,7 @@ func (s *Store) logIsDurable() error {
 	if s.opts.volatile {
 		return nil
 	}
-	return s.db.LogData(nil, pebble.Sync)
+	return s.syncLog(nil)
 }
 
 // openAside makes the folder for tables that are not part of the store yet, and drops what a

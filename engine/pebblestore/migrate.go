@@ -51,7 +51,7 @@ func (s *Store) Migrate(ctx context.Context, m *engine.Migration) error {
 	if !g.needed() { // somebody else did it
 		return nil
 	}
-	t.now = s.clock.advance(m.Now)
+	t.now, t.later = s.clock.advance(m.Now), m.Later
 	if err := t.migrate(g); err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package pebblestore
 
 import (
+	"errors"
 	"runtime"
 	"sync/atomic"
 	"testing"
 
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
 	"github.com/ringfence/ringfence/scoring"
 )
 
@@ -82,6 +84,39 @@ func TestAReplayIsDurable(t *testing.T) {
 	close(log.goOn)
 	if !<-told {
 		t.Error("a caller was told an answer before the log was synced")
+	}
+}
+
+// TestWhatIsDurableWaitsForNobody holds that nothing is written to the disk, which may be full, where there is nothing to make durable.
+func TestWhatIsDurableWaitsForNobody(t *testing.T) {
+	r := newRotating(t)
+	r.fs = newPower()
+	r.open(r.ring)
+	defer func() { _ = r.store.Close() }()
+	s := r.store
+	quiet := func(what string, do func() error) {
+		t.Helper()
+		before := s.waits.came.Load()
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		if s.waits.came.Load() > before {
+			t.Errorf("%s: it waited for the disk", what)
+		}
+	}
+	durable := func() error { return s.Durable(t.Context()) }
+	for _, later := range []bool{false, true} {
+		ev := spread(1)
+		ev.Later = later
+		if err := errors.Join(r.engine.Assess(t.Context(), ev, new(engine.Assessment)), durable()); err != nil {
+			t.Fatal(err)
+		}
+		quiet("once more", durable)
+		quiet("a change of nothing", func() error {
+			_, err := s.RemoveEntry(t.Context(), 1, "deny", ev.Subjects[hashing.Phone], ev.Now)
+			return err
+		})
+		quiet("a look", func() error { return r.engine.Peek(t.Context(), spread(1), new(engine.Assessment)) })
 	}
 }
 

@@ -125,6 +125,7 @@ type Store struct {
 	late      atomic.Uint64
 	stalls    atomic.Uint64 // writers that had to wait for a flush
 	waits     waits         // for syncs
+	logged    progress
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
 	watermark atomic.Uint64 // as it is on the disk, or was before the flush under way
 	upgraded  uint32        // the format that Open replaced, 0 for none

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -270,20 +271,47 @@ func (s *Store) Durable(ctx context.Context) error {
 	return nil
 }
 
-// awaitLog returns when everything that was applied is durable.
+// awaitLog returns when everything that was applied is durable. Where it is already, the disk is not touched: it may be full.
 func (s *Store) awaitLog() {
-	if s.opts.volatile {
+	if s.opts.volatile || s.logged.all() {
 		return
 	}
 	s.waits.came.Add(1)
 	defer s.waits.left.Add(1)
-	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+	if err := s.syncLog(nil); err != nil {
 		s.fail(err)
+	}
+}
+
+// syncLog writes a line that changes nothing to the log, and returns when all that was applied before is durable.
+func (s *Store) syncLog(line []byte) error {
+	n := s.logged.applied.Load()
+	err := s.db.LogData(line, pebble.Sync)
+	if err == nil {
+		s.logged.reach(n)
+	}
+	return err
+}
+
+// progress counts changes on their way to the disk.
+type progress struct {
+	begun   atomic.Uint64 // before anybody can see them
+	applied atomic.Uint64 // behind their place in the log; so many lie before a line that is written from now on
+	durable atomic.Uint64 // so many of those applied were, at least
+}
+
+// all reports whether every change that anybody can have seen is durable: as many are as have begun.
+func (l *progress) all() bool { return l.durable.Load() >= l.begun.Load() }
+
+func (l *progress) reach(n uint64) {
+	for before := l.durable.Load(); before < n && !l.durable.CompareAndSwap(before, n); before = l.durable.Load() {
 	}
 }
 
 // apply adds the batch to what others see, and begins to make it durable unless that is for later.
 func (t *tx) apply() error {
+	t.s.logged.begun.Add(1)
+	defer t.s.logged.applied.Add(1)
 	if t.later || t.s.opts.volatile {
 		return t.s.db.Apply(t.batch, pebble.NoSync)
 	}
