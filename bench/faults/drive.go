@@ -47,5 +47,5 @@ func driveIt(ctx context.Context, how string, out io.Writer) error {
 	if d.Rate == 0 {
 		return json.NewEncoder(out).Encode(press(ctx, d.Address, d.Conns, d.Span).summary())
 	}
-	return json.NewEncoder(out).Encode(pace(ctx, d.Address, d.Conns, d.Rate, d.Span).summary())
+	return json.NewEncoder(out).Encode(pace(ctx, d.Address, d.Conns, d.Rate, d.Span, body).summary())
 }

@@ -134,7 +134,7 @@ func (r *result) add(status int, err error, took time.Duration) {
 
 // ask sends an event on a connection, a new one where c is nil, and counts what comes of it; what it took counts from since on. It
 // returns the connection to go on with, nil when that broke.
-func (r *result) ask(ctx context.Context, address string, c *conn, n int, since time.Time) *conn {
+func (r *result) ask(ctx context.Context, address string, c *conn, text string, since time.Time) *conn {
 	if c == nil {
 		var err error
 		if c, err = dial(ctx, address); err != nil {
@@ -142,7 +142,7 @@ func (r *result) ask(ctx context.Context, address string, c *conn, n int, since 
 			return nil
 		}
 	}
-	status, err := c.post(body(n))
+	status, err := c.post(text)
 	r.add(status, err, time.Since(since))
 	if err != nil {
 		_ = c.Close()
@@ -161,7 +161,7 @@ func press(ctx context.Context, address string, conns int, span time.Duration) *
 		wg.Go(func() {
 			var c *conn
 			for n := i; ctx.Err() == nil; n += conns {
-				if c = r.ask(ctx, address, c, n, time.Now()); c == nil {
+				if c = r.ask(ctx, address, c, body(n), time.Now()); c == nil {
 					_ = pause(ctx, 10*time.Millisecond)
 				}
 			}
@@ -177,7 +177,7 @@ func press(ctx context.Context, address string, conns int, span time.Duration) *
 // pace sends events at a rate over so many connections, for some time. What an event takes counts from when it was due, so that a server
 // that makes everybody wait does not look quick. But where a connection was free then and the client woke up late, since its machine was busy,
 // that is the client's own lag, and is counted apart. The connections are there before.
-func pace(ctx context.Context, address string, conns int, rate float64, span time.Duration) *result {
+func pace(ctx context.Context, address string, conns int, rate float64, span time.Duration, event func(n int) string) *result {
 	r := new(result)
 	all := make([]*conn, conns)
 	var wg sync.WaitGroup
@@ -204,7 +204,7 @@ func pace(ctx context.Context, address string, conns int, rate float64, span tim
 					r.late(time.Since(due))
 					due = time.Now()
 				}
-				c = r.ask(ctx, address, c, int(n), due)
+				c = r.ask(ctx, address, c, event(int(n)), due)
 			}
 			if c != nil {
 				_ = c.Close()

@@ -12,12 +12,25 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ringfence/ringfence/bench/load"
 )
 
 // What a soaked server may keep: little, so that all of it is full within the first minutes, and what still grows then is a leak. Its
-// callers are always the same few thousand subjects, and its log loses the oldest minutes as new ones come.
+// log loses the oldest minutes as new ones come.
 var soaked = []string{
 	"--cache-bytes", "2097152", "--block-cache-bytes", "16777216", "--memtable-bytes", "4194304", "--log-bytes", "33554432",
+}
+
+// stay is how many events the same people have before others take their place.
+const stay = 120_000
+
+// passing is an event of some 5,000 subjects who are there for a while: a minute at 2,000 events a second. Of always the same ones, records would get
+// longer with every doubling of their events, and memory would grow for as long as anybody looked.
+func passing(n int) string {
+	numbers, turn := load.Numbers(), n/stay
+	return fmt.Sprintf(`{"phone_number":%q,"event":"sign_in","account_id":"a%d","device_id":"d%d","ip":"198.18.%d.%d"}`,
+		numbers[(turn*1000+n%1000)%len(numbers)], turn*2000+n%2000, turn*1500+n%1500, turn%256, n%250)
 }
 
 // level is something that is watched: what of it must not grow, and where it comes from.
@@ -84,7 +97,7 @@ func soakOf(b *bench, p *process) error {
 	}
 	b.printf("soak: %v at %.0f events/s", span, rate)
 	done := make(chan *result, 1)
-	go func() { done <- pace(b.ctx, address, 32, rate, span) }()
+	go func() { done <- pace(b.ctx, address, 32, rate, span, passing) }()
 	samples, err := watch(b, p, done, span)
 	if err != nil {
 		return err
