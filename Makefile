@@ -16,9 +16,9 @@ test: vet
 	RINGFENCE_FAULTS=$(FAULTS_FORM) go test -timeout 20m ./...
 
 # What builds the product twice learns nothing from the race detector, what compares times learns something wrong, and what asks
-# the program one thing after another for minutes (the documentation, a long list, the search for digits) has done so in make test.
+# the program one thing after another for minutes (the documentation, long lists and files, the search for digits) has done so in make test.
 race:
-	go test -race -timeout 20m -skip 'TestBuildsAreReproducible|TestLatencyTellsNothing|TestDocs$$|TestRealList|TestCanaries' ./...
+	go test -race -timeout 20m -skip 'TestBuildsAreReproducible|TestLatencyTellsNothing|TestDocs$$|TestRealList|TestCanaries|TestBacktestFile|TestTune$$|TestImportSurvivesKills' ./...
 
 vet:
 	test -z "$$(gofmt -l .)"
