@@ -186,7 +186,7 @@ faults-soak:
 sweep-cost:
 	RINGFENCE_LONG=1 go test -count 1 -v -run TestWhatSweepingCosts ./cmd/ringfence
 
-# What a rescore and a replay of 10,000,000 events keep in memory: three minutes, of which the replay is most.
+# What a rescore and a replay of 10,000,000 events keep in memory: one to three minutes, of which the replay is most.
 backtest-memory:
 	RINGFENCE_LONG=10000000 go test -count 1 -timeout 0 -v -run 'TestMemoryIsBounded$$' ./scoring/backtest
 
