@@ -38,10 +38,14 @@ func (b *bench) onDisk(size int, run func(b *bench, disk string) error) error {
 	return errors.Join(run(b, disk), syscall.Unmount(disk, 0))
 }
 
+// smallLogs keeps what Pebble reserves for a log, 110 % of a memtable, from being most of the disk: then the filler is, and there is
+// room again once it is gone.
+const smallLogs = "--memtable-bytes=8388608"
+
 func belowReserve(b *bench, disk string) error {
 	const reserve, left = 48 * mib, 32 * mib
 	data, filler := filepath.Join(disk, "data"), filepath.Join(disk, "filler")
-	flags := []string{fmt.Sprint("--disk-reserve=", reserve)}
+	flags := []string{fmt.Sprint("--disk-reserve=", reserve), smallLogs}
 	p, err := b.start(data, flags...)
 	if err != nil {
 		return err
@@ -104,7 +108,7 @@ func waitFor(b *bench, p *process, status int, before func() error) error {
 
 func fillUp(b *bench, disk string) error {
 	data, filler := filepath.Join(disk, "data"), filepath.Join(disk, "filler")
-	p, err := b.start(data, "--disk-reserve=-1")
+	p, err := b.start(data, "--disk-reserve=-1", smallLogs)
 	if err != nil {
 		return err
 	}
@@ -131,7 +135,7 @@ func fillUp(b *bench, disk string) error {
 	if err := os.Remove(filler); err != nil {
 		return err
 	}
-	if p, err = b.start(data, "--disk-reserve=-1"); err != nil {
+	if p, err = b.start(data, "--disk-reserve=-1", smallLogs); err != nil {
 		return err
 	}
 	if err := c.check(b.ctx, client(p.url)); err != nil {
