@@ -76,7 +76,7 @@ func (s *Server) readBacktest(j *job, req *api.BacktestRequest) (*backtestJob, e
 		}
 		bad = append(bad, r.fields...)
 	}
-	b.cfg = configOf(b.space.Engine, policy)
+	b.cfg = s.configOf(b.space.Engine, policy)
 	for _, t := range []struct {
 		pointer, text string
 		into          *int64

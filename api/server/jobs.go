@@ -258,6 +258,6 @@ func logOf(e *engine.Engine, from int64) backtest.Log {
 const hourOfSlack = 3600
 
 // configOf is what backtests and reports have in common.
-func configOf(e *engine.Engine, p *scoring.Policy) backtest.Config {
-	return backtest.Config{Log: logOf(e, 0), Source: e.PolicySource, Policy: p, MaxSubjects: maxSubjects}
+func (s *Server) configOf(e *engine.Engine, p *scoring.Policy) backtest.Config {
+	return backtest.Config{Log: logOf(e, 0), Source: e.PolicySource, Policy: p, MaxSubjects: maxSubjects, KeepSubjects: s.cfg.Retention.Subjects}
 }

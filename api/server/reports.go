@@ -68,7 +68,7 @@ func (s *Server) oneReport(c *gin.Context, compose func(context.Context, *report
 
 func (s *Server) readReport(c *gin.Context) (*reporting, error) {
 	e := s.space(c.Request.Context()).Engine
-	r := &reporting{cfg: configOf(e, nil)}
+	r := &reporting{cfg: s.configOf(e, nil)}
 	var bad, wrong intake.Fields
 	if text := c.Query("version"); text != "" {
 		var err error

@@ -66,9 +66,8 @@ out and counted. replay counts all over again from the events, so that new signa
 An event that would be decided otherwise is shown with the reasons whose points changed ("CODE +30 was +10") or, where none did, with all that make
 up its score ("CODE +30").
 
-What replay cannot know: of an outcome that was told anew, the log has the last one; labels that were imported later count from their
-occurred_at on, and not from when they were imported; events that were imported after younger ones are counted where they stand in the
-log; a log whose first events have left (after 90 days, or by store purge) counts too little at its beginning, which --from leaves out.
+What replay cannot know: a log whose first events have left (after 90 days, or by store purge) counts too little at its beginning, which
+--from leaves out; and when outcomes of before the data folder's format 4 were told, and what they replaced. See ringfence docs tuning.
 
   ringfence backtest --policy new.yaml --maturity 336h            the data folder
   ringfence backtest --policy new.yaml --mode replay events.ndjson a file, with other signals
@@ -214,6 +213,7 @@ func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) e
 		return err
 	}
 	p.cfg.Log = p.log
+	p.cfg.KeepSubjects = p.store.Retention().Subjects
 	p.cfg.Source = func(ctx context.Context, version uint32) ([]byte, bool, error) {
 		return p.store.PolicySource(ctx, p.domain, version)
 	}

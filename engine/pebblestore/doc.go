@@ -54,7 +54,7 @@
 // engine.ErrCorrupt, and has touched nothing, when something durable cannot be read. What cannot be told from a power cut is damage
 // to the last moment of the log before a crash.
 //
-// # Layout, format 3
+// # Layout, format 4
 //
 // The first byte of a key names the table. Integers are big-endian.
 //

@@ -39,7 +39,7 @@ func fixture(t *testing.T, name string) (dir string, ring *hashing.Keyring, h *h
 
 // TestFormats opens what every earlier format left on a disk. The fixtures never change.
 func TestFormats(t *testing.T) {
-	for _, name := range []string{"format1", "format2"} {
+	for _, name := range []string{"format1", "format2", "format3"} {
 		t.Run(name, func(t *testing.T) { openFormat(t, name) })
 	}
 }
@@ -81,7 +81,9 @@ func openFormat(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	checkFixture(t, s, h, 7)
-	checkUnlinked(t, s, h.Phone(number))
+	if name != "format3" { // whose events lead to one another
+		checkUnlinked(t, s, h.Phone(number))
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -60,41 +60,55 @@ func (s *Store) Entry(ctx context.Context, domain hashing.DomainID, id engine.Ev
 }
 
 // Timeline implements engine.Store.
-func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int) ([]*record.Entry, error) {
+func (s *Store) Timeline(ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int) (events []*record.Entry, err error) {
+	err = s.walk(ctx, domain, phone, limit, func(e *record.Entry, r *record.Record) bool {
+		if record.TimeOf(e.Time) < record.TimeOf(r.FirstSeen()) {
+			return false // from before it was forgotten
+		}
+		events = append(events, e)
+		return true
+	})
+	return events, err
+}
+
+// walk shows the events of a phone, at most limit, the newest first, with the record of the phone, until fn returns false: those of who has
+// the number now.
+func (s *Store) walk(
+	ctx context.Context, domain hashing.DomainID, phone hashing.Subject, limit int, fn func(*record.Entry, *record.Record) bool,
+) error {
 	t, err := s.beginLook(ctx, phone)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer t.end()
 	r := &t.records[hashing.Phone]
 	if err := errors.Join(t.followOne(&phone), t.load(phone, r)); err != nil {
-		return nil, err
+		return err
 	}
 	t.unlock() // the log only grows at its end; an event that comes in meanwhile is newer than this walk
 	now := s.clock.now.Load()
 	if r.Empty() || s.idle(r, now) {
-		return nil, nil
+		return nil
 	}
-	first := record.TimeOf(r.FirstSeen())
 	oldest := s.logFrom(now)
 	it, err := s.db.NewIter(logBounds(domain))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var events []*record.Entry
-	for seq := r.Newest(); seq != 0 && seq >= oldest && len(events) < limit && err == nil; {
+	more := true
+	for seq := r.Newest(); seq != 0 && seq >= oldest && limit > 0 && more && err == nil; limit-- {
 		var e *record.Entry
 		if e, err = entryAt(it, domain, seq); e == nil {
 			break // expired: so is everything before it
 		}
-		if e.Generation != r.Generation() || record.TimeOf(e.Time) < first {
-			break // of who had the number before, or from before it was forgotten
+		if e.Generation != r.Generation() {
+			break // of who had the number before
 		}
-		err = errors.Join(err, s.followEntry(e))
-		events = append(events, e)
-		seq = e.Prev
+		if err = errors.Join(err, s.followEntry(e)); err == nil {
+			more, seq = fn(e, r), e.Prev
+		}
 	}
-	return events, errors.Join(err, it.Error(), it.Close())
+	return errors.Join(err, it.Error(), it.Close())
 }
 
 // entryAt returns the event with a sequence number, nil when the log no longer

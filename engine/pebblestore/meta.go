@@ -14,8 +14,9 @@ import (
 
 // format is the version of the layout that this package writes. In format 1, records were
 // written with every change and there was neither journal nor watermark. In format 2, nothing was erased, and
-// a phone's events were linked to one another only as far as it was neither released nor forgotten.
-const format = 3
+// a phone's events were linked to one another only as far as it was neither released nor forgotten. In format 3, the log
+// did not say when an outcome was recorded, which outcomes it replaced, and which accounts were unlinked.
+const format = 4
 
 // openMeta checks the format and the keyring, or writes them to a new store. Nothing is
 // changed before the keyring is known to be the right one.
@@ -103,8 +104,10 @@ func (s *Store) upgrade(from uint32) error {
 			return err
 		}
 	}
-	if err := b.Set(keyUnlinked, number, nil); err != nil {
-		return err
+	if from <= 2 {
+		if err := b.Set(keyUnlinked, number, nil); err != nil {
+			return err
+		}
 	}
 	if err := b.Set(keyFormat, binary.BigEndian.AppendUint32(nil, format), nil); err != nil {
 		return err

@@ -59,9 +59,7 @@ func (t *tx) applyOutcome(o *engine.Outcome, owners *hashing.Version) error {
 	o.Stale = phone != nil && phone.Generation() != e.Generation
 	replaced := e.Outcome(o.Kind).Kind
 	o.Changed = replaced != o.Kind
-	if o.Changed {
-		e.SetOutcome(record.Outcome{Kind: o.Kind, Time: o.Time, Source: o.Source})
-	}
+	report := record.Report{Outcome: record.Outcome{Kind: o.Kind, Time: o.Time, Source: o.Source}, Stale: o.Stale}
 	claimed := t.mayClaim(o, owners) && phone.Link(owners.Link, record.TimeOf(o.Time), o.MaxLinks)
 	e.Claimed = e.Claimed || claimed
 	if !o.Stale && (o.Changed || claimed) {
@@ -75,6 +73,7 @@ func (t *tx) applyOutcome(o *engine.Outcome, owners *hashing.Version) error {
 		if _, err := t.putEffect(); err != nil {
 			return err
 		}
+		report.Seq, report.Now = t.effect.Seq, o.Now
 	}
 	if phone != nil {
 		o.Links = linksOf(phone, owners.Link)
@@ -82,6 +81,7 @@ func (t *tx) applyOutcome(o *engine.Outcome, owners *hashing.Version) error {
 	if !o.Changed && !claimed {
 		return nil
 	}
+	e.Report(report)
 	return t.putEntry(o.Domain)
 }
 
@@ -100,6 +100,10 @@ func onlyPhone(phone hashing.Subject) (s hashing.Subjects) {
 
 // Unlink implements engine.Store.
 func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
+	of, err := s.eventOf(ctx, u)
+	if err != nil {
+		return err
+	}
 	t, phone, err := s.beginPhone(ctx, &u.Phone)
 	if err != nil {
 		return err
@@ -111,7 +115,39 @@ func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
 		return err
 	}
 	u.Links = linksOf(phone, u.Link)
+	if u.Unlinked && of.Given() {
+		if err := t.reportUnlink(u, of); err != nil {
+			return err
+		}
+	}
 	return t.commit(u.Domain, u.Once)
+}
+
+// maxUnlinkWalk is how many events of a phone are looked at for one of an account that is unlinked.
+const maxUnlinkWalk = 1000
+
+// eventOf returns the newest event of the phone and the account, zero when there is none among the newest of the phone.
+func (s *Store) eventOf(ctx context.Context, u *engine.Unlink) (of engine.EventID, err error) {
+	err = s.walk(ctx, u.Domain, u.Phone, maxUnlinkWalk, func(e *record.Entry, _ *record.Record) bool {
+		if e.Link == u.Link {
+			of = e.ID
+		}
+		return !of.Given()
+	})
+	return of, err
+}
+
+// reportUnlink notes with an event of the account that it was unlinked from the phone. Whether the log still has the event is of no matter.
+func (t *tx) reportUnlink(u *engine.Unlink, of engine.EventID) error {
+	err := t.readEntry(u.Domain, of)
+	if errors.Is(err, engine.ErrUnknownEvent) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.entry.Report(record.Report{Outcome: record.Outcome{Time: u.Now}, Seq: t.effect.Seq, Now: u.Now})
+	return t.putEntry(u.Domain)
 }
 
 // Release implements engine.Store.

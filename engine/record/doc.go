@@ -35,11 +35,12 @@
 // A phone seen once, with an account, a device, an address and a country,
 // takes 63 bytes.
 //
-// # Layout of a log entry, versions 2 and 3
+// # Layout of a log entry, versions 2 to 4
 //
 // "uv" is an unsigned and "sv" a signed varint of package encoding/binary.
 //
-//	1     version: 2, or 3 where policies ran in shadow; entries of version 1 lack what is marked so, and are read too
+//	1     version: 2, or 3 where policies ran in shadow, or 4 where something was told of the event; entries of version 1 lack
+//	      what is marked so, and are read too
 //	1     scoring.Event
 //	1     flags: 1 verified, 2 claimed, 4 held out, 8 a number was given, 16 and is valid,
 //	      32 linked at once (not in 1), 64 a country was given (not in 1)
@@ -56,9 +57,12 @@
 //	uv    policy version
 //	uv    number of values, then per value: 0 for unknown, 1 and eight bytes of
 //	      IEEE 754, or n+2 for the whole number n
-//	uv    number of outcomes, then per outcome: scoring.Event (1), sv unix
-//	      seconds, length of the source (1), source
-//	1     version 3: number of policies in shadow, 1 to 4, then per policy: uv version, scoring.Decision,
+//	uv    number of outcomes that came with the event, and until version 3 of all that there are, then per outcome: scoring.Event (1),
+//	      sv unix seconds, length of the source (1), source
+//	1     version 4: number of reports, 1 to 32, then per report, in the order in which they came: scoring.Event, or 0 when the
+//	      account was unlinked, with bit 7 set when it is stale (1), sv unix seconds, length of the source (1), source; but for stale
+//	      ones also uv how far its Seq is behind that of the event, sv how many seconds later it was recorded
+//	1     versions 3 and 4: number of policies in shadow, 0 to 4 (not 0 in 3), then per policy: uv version, scoring.Decision,
 //	      with bit 7 set when it would have been held out (1), score (1), uv number of further values, each as above
 //
 // # Layout of an effect, version 1

@@ -33,7 +33,8 @@ type Entry struct {
 	Values     []float64 // by slot of that policy; NaN is unknown
 	Shadows    []Shadow  // what the policies that ran in shadow said; at most MaxShadows
 
-	outcomes [outcomeKinds]Outcome
+	outcomes [outcomeKinds]Outcome // that came with the event, or before reports were kept
+	reports  []Report
 }
 
 // MaxShadows is how many policies can run in shadow at once.
@@ -66,29 +67,76 @@ const (
 	outcomeKinds
 )
 
+// outcomeSlot says what an outcome is about. An unlink, whose kind is zero, is about neither.
 func outcomeSlot(ev scoring.Event) int {
-	if ev == scoring.Verified || ev == scoring.Unverified {
+	switch ev {
+	case 0:
+		return outcomeKinds
+	case scoring.Verified, scoring.Unverified:
 		return outcomeProof
+	default:
+		return outcomeLabel
 	}
-	return outcomeLabel
 }
 
-// SetOutcome keeps an outcome and returns the kind that it replaced, 0 when there was none.
-func (e *Entry) SetOutcome(o Outcome) (replaced scoring.Event) {
-	slot := &e.outcomes[outcomeSlot(o.Kind)]
-	replaced = slot.Kind
-	*slot = o
-	return replaced
+// Report is something that was told of an event after it, with its place among all changes of the store: what a
+// replay needs to count it when the store did. A report of an outcome that the event has already tells that it was what linked the account.
+type Report struct {
+	Outcome       // of no Kind when the account was unlinked from the phone
+	Seq     Seq   // its place; 0 when it is stale
+	Now     int64 // unix seconds: the clock; 0 when it is stale
+	Stale   bool  // the phone was released before: nothing was counted
 }
+
+// MaxReports is how many reports an entry keeps. Beyond, the oldest goes that another one of the same matter followed.
+const MaxReports = 32
+
+// Report keeps a report.
+func (e *Entry) Report(r Report) {
+	if len(e.reports) >= MaxReports {
+		e.dropReport()
+	}
+	e.reports = append(e.reports, r)
+}
+
+func (e *Entry) dropReport() {
+	for i := range e.reports {
+		matter := outcomeSlot(e.reports[i].Kind)
+		if slices.ContainsFunc(e.reports[i+1:], func(r Report) bool { return outcomeSlot(r.Kind) == matter }) {
+			e.reports = slices.Delete(e.reports, i, i+1)
+			return
+		}
+	}
+}
+
+// Reports returns what was told of the event after it, in the order in which it came. What entries of versions 1 to 3 have of it is not
+// among them, since they do not know when it came: see First.
+func (e *Entry) Reports() []Report { return e.reports }
+
+// SetOutcome keeps an outcome that came with the event.
+func (e *Entry) SetOutcome(o Outcome) { e.outcomes[outcomeSlot(o.Kind)] = o }
+
+// First returns the outcome that the first report of an outcome of this kind replaced: one that came with the event, or before
+// reports were kept.
+func (e *Entry) First(ev scoring.Event) Outcome { return e.outcomes[outcomeSlot(ev)] }
 
 // Outcome returns the outcome that an outcome of this kind would replace.
-func (e *Entry) Outcome(ev scoring.Event) Outcome { return e.outcomes[outcomeSlot(ev)] }
+func (e *Entry) Outcome(ev scoring.Event) Outcome { return e.outcome(outcomeSlot(ev)) }
+
+func (e *Entry) outcome(slot int) Outcome {
+	for i := len(e.reports) - 1; i >= 0; i-- {
+		if r := &e.reports[i]; outcomeSlot(r.Kind) == slot {
+			return r.Outcome
+		}
+	}
+	return e.outcomes[slot]
+}
 
 // Outcomes returns what became of the event, nothing when nobody said.
 func (e *Entry) Outcomes() []Outcome {
 	var all []Outcome
-	for _, o := range e.outcomes {
-		if o.Kind != 0 {
+	for slot := range e.outcomes {
+		if o := e.outcome(slot); o.Kind != 0 {
 			all = append(all, o)
 		}
 	}
@@ -105,15 +153,18 @@ const (
 	flagCountry
 )
 
-// entryVersion is what Append writes, or shadowVersion where policies ran in shadow. Decode also reads
-// version 1, which had neither Now nor Country nor Linked.
+// entryVersion is what Append writes, or shadowVersion where policies ran in shadow, or reportVersion where something was
+// told of the event. Decode also reads version 1, which had neither Now nor Country nor Linked.
 const (
 	entryVersion  = 2
 	shadowVersion = 3
+	reportVersion = 4
 )
 
-// flagHeldOut marks a decision of a shadow that its holdout let through.
-const flagHeldOut = 0x80
+const (
+	flagHeldOut = 0x80 // a decision of a shadow that its holdout let through
+	flagStale   = 0x80 // a report that is stale
+)
 
 // maxValues bounds what Decode accepts; a policy has far fewer slots.
 const maxValues = 1024
@@ -121,7 +172,10 @@ const maxValues = 1024
 // Append appends the encoded entry, without its id, to dst.
 func (e *Entry) Append(dst []byte) []byte {
 	written := byte(entryVersion)
-	if len(e.Shadows) > 0 {
+	switch {
+	case len(e.reports) > 0:
+		written = reportVersion
+	case len(e.Shadows) > 0:
 		written = shadowVersion
 	}
 	dst = append(dst, written, byte(e.Kind), e.flags())
@@ -137,7 +191,10 @@ func (e *Entry) Append(dst []byte) []byte {
 	dst = append(dst, byte(e.Verdict), byte(e.Score)) //nolint:gosec // 0 to 100
 	dst = binary.AppendUvarint(dst, uint64(e.Policy))
 	dst = e.appendOutcomes(appendValues(dst, e.Values))
-	if written == shadowVersion {
+	if written == reportVersion {
+		dst = e.appendReports(dst)
+	}
+	if written >= shadowVersion {
 		dst = e.appendShadows(dst)
 	}
 	return dst
@@ -209,9 +266,28 @@ func (e *Entry) appendOutcomes(dst []byte) []byte {
 		}
 		dst[n]++
 		dst = append(dst, byte(o.Kind))
-		dst = binary.AppendVarint(dst, o.Time)
-		dst = append(dst, byte(len(o.Source))) //nolint:gosec // at most 64: engine.CheckCode
-		dst = append(dst, o.Source...)
+		dst = o.append(dst)
+	}
+	return dst
+}
+
+func (o *Outcome) append(dst []byte) []byte {
+	dst = binary.AppendVarint(dst, o.Time)
+	dst = append(dst, byte(len(o.Source))) //nolint:gosec // at most 64: engine.CheckCode
+	return append(dst, o.Source...)
+}
+
+func (e *Entry) appendReports(dst []byte) []byte {
+	dst = append(dst, byte(len(e.reports))) //nolint:gosec // at most MaxReports
+	for i := range e.reports {
+		r := &e.reports[i]
+		if r.Stale {
+			dst = r.append(append(dst, byte(r.Kind)|flagStale))
+			continue
+		}
+		dst = r.append(append(dst, byte(r.Kind)))
+		dst = binary.AppendUvarint(dst, uint64(r.Seq-e.ID.Seq()))
+		dst = binary.AppendVarint(dst, r.Now-r.Time)
 	}
 	return dst
 }
@@ -219,10 +295,10 @@ func (e *Entry) appendOutcomes(dst []byte) []byte {
 // Decode makes e the entry with the given id and encoded value. It returns
 // ErrMalformed when b is not exactly what Append writes. e keeps nothing of b.
 func (e *Entry) Decode(id EventID, b []byte) error {
-	*e = Entry{ID: id, Values: e.Values[:0], Shadows: e.Shadows[:0]}
+	*e = Entry{ID: id, Values: e.Values[:0], Shadows: e.Shadows[:0], reports: e.reports[:0]}
 	d := decoder{b: b}
 	written := d.byte()
-	if written < 1 || written > shadowVersion {
+	if written < 1 || written > reportVersion {
 		return ErrMalformed
 	}
 	e.Kind = scoring.Event(d.byte())
@@ -244,11 +320,16 @@ func (e *Entry) Decode(id EventID, b []byte) error {
 	e.Verdict, e.Score = scoring.Decision(d.byte()), int(d.byte())
 	e.Policy = d.uvarint32()
 	e.Values = d.values(e.Values)
-	for n := d.count(outcomeKinds); n > 0 && !d.bad; n-- {
-		e.SetOutcome(d.outcome())
+	for n := d.count(outcomeKinds); n > 0; n-- {
+		if o := d.outcome(); !d.bad {
+			e.SetOutcome(o)
+		}
 	}
-	if written == shadowVersion {
-		d.shadows(e)
+	if written == reportVersion {
+		d.reports(e)
+	}
+	if written >= shadowVersion {
+		d.shadows(e, written == shadowVersion)
 	}
 	if d.bad || len(d.b) > 0 || e.Kind == 0 || e.Kind.Outcome() {
 		return ErrMalformed
@@ -379,9 +460,9 @@ var shortValues = func() (all [0x80]float64) {
 }()
 
 // shadows reads into the room that e has.
-func (d *decoder) shadows(e *Entry) {
+func (d *decoder) shadows(e *Entry, some bool) {
 	n := int(d.byte())
-	d.bad = d.bad || n == 0 || n > MaxShadows
+	d.bad = d.bad || n > MaxShadows || some && n == 0
 	for ; n > 0 && !d.bad; n-- {
 		i := len(e.Shadows)
 		e.Shadows = slices.Grow(e.Shadows, 1)[:i+1]
@@ -406,8 +487,35 @@ func (d *decoder) value() float64 {
 }
 
 func (d *decoder) outcome() Outcome {
-	o := Outcome{Kind: scoring.Event(d.byte()), Time: d.varint()}
-	o.Source = string(d.bytes(int(d.byte())))
-	d.bad = d.bad || !o.Kind.Outcome()
-	return o
+	kind := scoring.Event(d.byte())
+	d.bad = d.bad || !kind.Outcome()
+	return d.outcomeOf(kind)
+}
+
+func (d *decoder) outcomeOf(kind scoring.Event) Outcome {
+	at := d.varint()
+	return Outcome{Kind: kind, Time: at, Source: string(d.bytes(int(d.byte())))}
+}
+
+// reports reads into the room that e has.
+func (d *decoder) reports(e *Entry) {
+	n := int(d.byte())
+	d.bad = d.bad || n == 0 || n > MaxReports
+	for ; n > 0 && !d.bad; n-- {
+		e.reports = append(e.reports, d.report(e.ID.Seq()))
+	}
+}
+
+// report reads one that came after the event with a number.
+func (d *decoder) report(event Seq) Report {
+	kind := d.byte()
+	r := Report{Outcome: d.outcomeOf(scoring.Event(kind &^ flagStale)), Stale: kind&flagStale != 0}
+	d.bad = d.bad || !r.Kind.Outcome() && kind != 0
+	if r.Stale {
+		return r
+	}
+	later := d.uvarint()
+	r.Seq, r.Now = event+Seq(later), r.Time+d.varint()
+	d.bad = d.bad || later == 0 || r.Seq < event
+	return r
 }

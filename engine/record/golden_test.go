@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,7 +108,7 @@ func TestGoldenRecord(t *testing.T) {
 	}
 }
 
-// TestGoldenEntry reads what version 1 wrote, and holds versions 2 and 3 to their fixtures.
+// TestGoldenEntry reads what version 1 wrote, and holds versions 2 to 4 to their fixtures.
 func TestGoldenEntry(t *testing.T) {
 	e := Entry{
 		ID: NewEventID(1234, 5678), Kind: scoring.Verification, Verified: true, Claimed: true, Given: true, Valid: true,
@@ -157,6 +158,34 @@ func TestGoldenEntry(t *testing.T) {
 	}
 	if err := now.Decode(e.ID, readGolden(t, "entry2")); err != nil || len(now.Shadows) != 0 {
 		t.Errorf("shadows of another entry are left: %+v, %v", now.Shadows, err)
+	}
+
+	reports := []Report{
+		{Outcome: Outcome{Kind: scoring.Legitimate, Time: 1_800_090_000}, Seq: 2234, Now: 1_800_090_007},
+		{Outcome: Outcome{Time: 1_800_090_100}, Seq: 1_001_234, Now: 1_800_090_100},
+		{Outcome: Outcome{Kind: scoring.Abuse, Time: 1_800_090_200, Source: "manual"}, Stale: true},
+	}
+	for _, r := range reports {
+		e.Report(r)
+	}
+	b = golden(t, "entry4", e.Append(nil))
+	if err := now.Decode(e.ID, b); err != nil || !slices.Equal(now.Reports(), reports) || len(now.Shadows) != 2 {
+		t.Errorf("reports are read as %+v, %v", now.Reports(), err)
+	}
+	if o := now.Outcomes(); len(o) != 2 || o[0].Kind != scoring.Verified || o[1].Source != "manual" || now.First(scoring.Legitimate).Source != "chargeback" {
+		t.Errorf("outcomes %+v", o)
+	}
+	for n := range b {
+		if now.Decode(e.ID, b[:n]) == nil {
+			t.Errorf("%d of %d bytes are an entry", n, len(b))
+		}
+	}
+	e.Shadows = nil
+	if err := now.Decode(e.ID, e.Append(nil)); err != nil || len(now.Reports()) != 3 || len(now.Shadows) != 0 {
+		t.Errorf("reports without shadows are read as %+v, %v", now, err)
+	}
+	if err := now.Decode(e.ID, readGolden(t, "entry2")); err != nil || len(now.Reports()) != 0 {
+		t.Errorf("reports of another entry are left: %+v, %v", now.Reports(), err)
 	}
 }
 

@@ -121,6 +121,26 @@ func TestEntryRoundTrip(t *testing.T) {
 	}
 }
 
+// TestReportsAreBounded holds that an entry keeps the newest of each matter whatever else is told of it.
+func TestReportsAreBounded(t *testing.T) {
+	e := Entry{ID: NewEventID(7, 8), Kind: scoring.Signup, Subjects: subjects()}
+	e.Report(Report{Seq: 8}) // an unlink
+	e.Report(Report{Outcome: Outcome{Kind: scoring.Verified}, Seq: 9})
+	for i := range 3 * MaxReports {
+		e.Report(Report{Outcome: Outcome{Kind: []scoring.Event{scoring.Abuse, scoring.Legitimate}[i%2]}, Seq: Seq(10 + i)})
+	}
+	all := e.Reports()
+	if len(all) != MaxReports || all[0].Seq != 8 || all[1].Seq != 9 || all[2].Seq != 10+2*MaxReports+2 || all[MaxReports-1].Seq != 10+3*MaxReports-1 {
+		t.Errorf("%d reports: %+v", len(all), all)
+	}
+	if e.Outcome(scoring.Abuse).Kind != scoring.Legitimate || e.Outcome(scoring.Unverified).Kind != scoring.Verified {
+		t.Errorf("outcomes %+v", e.Outcomes())
+	}
+	if err := new(Entry).Decode(e.ID, e.Append(nil)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEventIDText(t *testing.T) {
 	a, b := NewEventID(1, 5), NewEventID(2, 0)
 	if a.String() >= b.String() {

@@ -223,6 +223,28 @@ func outcomesReplace(w *world) {
 	if got := e.Outcomes(); !slices.Equal(got, want) {
 		w.t.Errorf("outcomes: got %v, want %v", got, want)
 	}
+	checkReports(w, e, []record.Report{
+		{Outcome: record.Outcome{Kind: scoring.Abuse, Time: start + 1, Source: "test"}, Now: start + 1},
+		{Outcome: record.Outcome{Kind: scoring.Legitimate, Time: start + 3, Source: "test"}, Now: start + 3},
+		{Outcome: record.Outcome{Kind: scoring.Verified, Time: start + 4, Source: "test"}, Now: start + 4},
+	})
+}
+
+// checkReports holds that the log tells what was told of an event in the order in which it came, each with a number above that of the
+// one before it unless it is stale.
+func checkReports(w *world, e *record.Entry, want []record.Report) {
+	w.t.Helper()
+	last, got := e.ID.Seq(), slices.Clone(e.Reports())
+	for i := range got {
+		if !got[i].Stale {
+			equal(w.t, "a report comes after the one before it", got[i].Seq > last, true)
+			last = got[i].Seq
+		}
+		got[i].Seq = 0
+	}
+	if !slices.Equal(got, want) {
+		w.t.Errorf("reports: got %+v, want %+v", got, want)
+	}
 }
 
 func staleOutcome(w *world) {
@@ -239,6 +261,10 @@ func staleOutcome(w *world) {
 	e, err := w.store.Entry(w.ctx(), domain, id)
 	w.must(err)
 	equal(w.t, "the label is kept", e.Outcome(scoring.Abuse).Kind, scoring.Abuse)
+	checkReports(w, e, []record.Report{
+		{Outcome: record.Outcome{Kind: scoring.Verified, Time: start + 1, Source: "test"}, Stale: true},
+		{Outcome: record.Outcome{Kind: scoring.Abuse, Time: start + 1, Source: "test"}, Stale: true},
+	})
 }
 
 func unknownEvent(w *world) {
@@ -253,13 +279,16 @@ func unknownEvent(w *world) {
 }
 
 func unlinkFrees(w *world) {
-	w.assess(verified(1, 1, start), 1)
+	id := w.assess(verified(1, 1, start), 1).ID
 	equal(w.t, "linked", w.assess(verified(1, 2, start), 1).Links.Linked, false)
 	u := &engine.Unlink{Domain: domain, Phone: phone(1), Link: linkTag(1), Now: start}
 	w.must(w.store.Unlink(w.ctx(), u))
 	equal(w.t, "unlinked", u.Unlinked, true)
 	w.must(w.store.Unlink(w.ctx(), u))
 	equal(w.t, "unlinked again", u.Unlinked, false)
+	e, err := w.store.Entry(w.ctx(), domain, id)
+	w.must(err)
+	checkReports(w, e, []record.Report{{Outcome: record.Outcome{Time: start}, Now: start}})
 	equal(w.t, "linked", w.assess(verified(1, 2, start), 1).Links.Linked, true)
 }
 

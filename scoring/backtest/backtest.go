@@ -40,6 +40,9 @@ type Config struct {
 	// ErrTooManySubjects. 0 is no bound.
 	MaxSubjects int
 
+	// KeepSubjects is how long the store of the log keeps idle subjects: a replay forgets them as it does. 0 is engine.DefaultSubjectRetention.
+	KeepSubjects time.Duration
+
 	// Seed chooses which flips are kept as examples, at most Examples in each direction.
 	Seed     uint64
 	Examples int

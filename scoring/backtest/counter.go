@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/ringfence/ringfence/engine"
@@ -17,27 +18,31 @@ type counter struct {
 	event    engine.Event
 	values   []float64
 	maxLinks int
-	due      outcomes
-	touched  byte // a sum of what was touched, so that it is
+	keep     uint32              // seconds that idle subjects are kept
+	told     outcomes            // by their place in the log
+	due      outcomes            // those of entries that do not tell it, by when they became known
+	claimed  map[record.Seq]bool // events whose account a verification linked and another one may link again
+	touched  byte                // a sum of what was touched, so that it is
 }
 
-func newCounter(p *scoring.Policy) *counter {
-	c := &counter{records: newPopulation(engine.Unread(p)), values: make([]float64, p.Slots())}
+func (cfg *Config) newCounter() *counter {
+	p := cfg.Policy
+	c := &counter{records: newPopulation(engine.Unread(p)), values: make([]float64, p.Slots()), claimed: map[record.Seq]bool{}}
 	c.maxLinks, _ = p.AccountsPerPhone()
+	c.keep = uint32(cmp.Or(cfg.KeepSubjects, engine.DefaultSubjectRetention) / time.Second) //nolint:gosec // a century
 	return c
 }
 
 // count applies what became known before an event, then the event, and has judge decide on it.
 func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine.Event) scoring.Decision) {
+	for c.told.by(int64(e.ID.Seq())) { //nolint:gosec // microseconds
+		c.apply(c.told.next(), true)
+	}
 	for c.due.by(e.Time) {
-		c.apply(c.due.next())
+		c.apply(c.due.next(), false)
 	}
 	c.find(&e.Subjects)
-	for _, r := range c.seen.Records {
-		if r != nil && r.Idle(record.TimeOf(e.Now), uint32(engine.DefaultSubjectRetention/time.Second)) {
-			r.Forget()
-		}
-	}
+	c.forgetIdle(&c.seen.Records, e.Now)
 	phone := c.seen.Records[hashing.Phone]
 	for phone != nil && phone.Generation() < e.Generation {
 		phone.Release()
@@ -92,27 +97,74 @@ func touch(all *[hashing.Kinds]*record.Record) (sum byte) {
 	return sum
 }
 
-// schedule puts off what became of an event until it became known.
-func (c *counter) schedule(e *record.Entry) {
-	for _, kind := range [...]scoring.Event{scoring.Verified, scoring.Abuse} {
-		o := e.Outcome(kind)
-		if o.Kind == 0 || e.Verified && o.Kind == scoring.Verified {
-			continue // none, or it came with the event
+// forgetIdle forgets subjects to which nothing happened for long, as a store does before something happens to them.
+func (c *counter) forgetIdle(all *[hashing.Kinds]*record.Record, now int64) {
+	for _, r := range all {
+		if r != nil && r.Idle(record.TimeOf(now), c.keep) {
+			r.Forget()
 		}
-		claims := o.Kind == scoring.Verified && !e.Linked && e.Subjects[hashing.Account].Given()
-		c.due.add(outcome{o.Time, e.ID.Seq(), o.Kind, c.seen.Records, e.Link, e.Generation, claims})
 	}
 }
 
-// apply does what a store does with an outcome.
-func (c *counter) apply(o *outcome) {
+// schedule puts off what became of an event until it is due.
+func (c *counter) schedule(e *record.Entry) {
+	claims := !e.Linked && e.Subjects[hashing.Account].Given()
+	o := outcome{seq: e.ID.Seq(), records: c.seen.Records, link: e.Link, generation: e.Generation}
+	for _, kind := range [...]scoring.Event{scoring.Verified, scoring.Abuse} {
+		first := e.First(kind)
+		if first.Kind == 0 || e.Verified && first.Kind == scoring.Verified {
+			continue // none, or it came with the event
+		}
+		o.at, o.time, o.now, o.kind, o.claims = first.Time, first.Time, first.Time, first.Kind, claims && first.Kind == scoring.Verified
+		c.due.add(o)
+	}
+	if reports := e.Reports(); len(reports) > 0 {
+		c.scheduleReports(e, reports, o, claims)
+	}
+}
+
+// scheduleReports is schedule for what has its place in the log.
+func (c *counter) scheduleReports(e *record.Entry, reports []record.Report, o outcome, claims bool) {
+	proof, label := e.First(scoring.Verified).Kind, e.First(scoring.Abuse).Kind
+	for i := range reports {
+		r := &reports[i]
+		if r.Stale {
+			continue
+		}
+		o.at, o.time, o.now, o.kind, o.replaced = int64(r.Seq), r.Time, r.Now, r.Kind, 0 //nolint:gosec // microseconds
+		switch r.Kind {
+		case scoring.Verified, scoring.Unverified:
+			o.replaced, proof = proof, r.Kind
+		case scoring.Abuse, scoring.Legitimate:
+			o.replaced, label = label, r.Kind
+		}
+		o.claims = claims && r.Kind == scoring.Verified
+		o.again = o.claims && len(reports) > 1
+		c.told.add(o)
+	}
+}
+
+// apply does what a store does with an outcome. recorded says that it is known when that was.
+func (c *counter) apply(o *outcome, recorded bool) {
 	phone := o.records[hashing.Phone]
 	if phone != nil && phone.Generation() != o.generation {
 		return // stale: the phone is somebody else's by now
 	}
 	c.touched += touch(&o.records)
-	effect := record.Effect{Op: record.OpOutcome, Time: o.at, Now: o.at, Event: o.kind, Link: o.link}
-	effect.Linked = o.claims && phone != nil && phone.Link(o.link, record.TimeOf(o.at), c.maxLinks)
+	if o.kind == 0 {
+		if phone != nil {
+			phone.Unlink(o.link)
+		}
+		return
+	}
+	if recorded {
+		c.forgetIdle(&o.records, o.now)
+	}
+	effect := record.Effect{Op: record.OpOutcome, Time: o.time, Now: o.now, Event: o.kind, Replaced: o.replaced, Link: o.link}
+	effect.Linked = o.claims && phone != nil && !c.claimed[o.seq] && phone.Link(o.link, record.TimeOf(o.time), c.maxLinks)
+	if effect.Linked && o.again {
+		c.claimed[o.seq] = true
+	}
 	for kind, r := range o.records {
 		if r != nil {
 			effect.Apply(hashing.Kind(kind), r)

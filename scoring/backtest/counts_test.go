@@ -33,7 +33,7 @@ func TestReplayCountsAsLive(t *testing.T) {
 			return nil
 		}
 		w.check(cfg.check())
-		c := newCounter(p)
+		c := (&Config{Policy: p}).newCounter()
 		c.records.omits = [hashing.Kinds]record.Omission{} // count what the policy does not ask for, too
 		if _, err := cfg.replay(t.Context(), c); err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestNothingThatIsAskedForIsLeftOut(t *testing.T) {
 		var said [2][]string
 		var bytes [2]int
 		for i := range said {
-			c := newCounter(p)
+			c := (&Config{Policy: p}).newCounter()
 			if i == 1 {
 				c.records.omits = [hashing.Kinds]record.Omission{}
 			}

@@ -15,15 +15,17 @@
 //
 // # What Replay cannot know
 //
-// The log keeps the last outcome of a kind, not those it replaced, and no unlinking. An
-// outcome is applied at the second it became known, before events of that second: one that was
-// told later with a time in the past is known from that time on, though no decision knew of it. Events
-// that were imported after younger ones are counted where they stand in the log, by their own times, and
-// what became of others once an event has reached its time, which need not be the event before which it was told. A release shows
-// with the next event of the phone. Lists are as they were when the event was logged. What left the
-// log, by age, by size or by a purge, is not counted, so that the first events that are left see too little: From leaves them out. But
-// for those, a replay with the policy that wrote the log decides as it did, if the log is
-// complete from the first event on; the tests hold that.
+// The log says of every outcome and every unlinking where among the events it was recorded: a replay counts it there. It does not know
+//
+//   - when an outcome was recorded that the log has from before format 4 of the store, nor what it replaced: it is applied at the second
+//     it became known, before events of that second. An account that was unlinked before stays linked;
+//   - the older ones of more than record.MaxReports reports of one event, and the unlinking of an account with no event among the newest
+//     1,000 of the phone;
+//   - what left the log, by age, by size or by a purge, so that the first events that are left see too little: From leaves them out;
+//   - lists, but for what each event met on them. So it also forgets subjects that only a list kept from being forgotten.
+//
+// A release shows with the next event of the phone, which is when it matters. But for those, a replay with the policy that wrote the log
+// decides as it did; the tests hold that.
 //
 // # Cost
 //

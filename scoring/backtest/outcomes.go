@@ -8,16 +8,19 @@ import (
 
 // outcome is what became of an event, until it is due.
 type outcome struct {
-	at         int64 // unix seconds: when it became known
-	seq        record.Seq
-	kind       scoring.Event
+	at         int64         // when it is due: the number of its change in the log, or unix seconds where that is not known
+	seq        record.Seq    // of the event
+	time, now  int64         // unix seconds: when it became known, and when it was recorded
+	kind       scoring.Event // 0 when the account was unlinked
+	replaced   scoring.Event
 	records    [hashing.Kinds]*record.Record // of the event's subjects
 	link       hashing.LinkTag
 	generation uint32
 	claims     bool // a verification links the account
+	again      bool // another one of the same event may, too
 }
 
-// outcomes are those that are not due yet, the next one first: by time, and by event within a second. It is a binary heap of places, so that
+// outcomes are those that are not due yet, the next one first, and by event where several are due at once. It is a binary heap of places, so that
 // what is moved about is small; container/heap would take an allocation and a dozen calls by interface for each.
 type outcomes struct {
 	heap  []dueAt
@@ -34,7 +37,7 @@ type dueAt struct {
 
 func (d *dueAt) before(o *dueAt) bool { return d.at < o.at || d.at == o.at && d.seq < o.seq }
 
-// by reports whether an outcome was known by a time.
+// by reports whether an outcome is due.
 func (o *outcomes) by(at int64) bool { return len(o.heap) > 0 && o.heap[0].at <= at }
 
 // add takes an outcome.

@@ -14,7 +14,7 @@ func Replay(ctx context.Context, cfg Config) (*Result, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return cfg.replay(ctx, newCounter(cfg.Policy))
+	return cfg.replay(ctx, cfg.newCounter())
 }
 
 // replay is Replay, and leaves what was counted in c.

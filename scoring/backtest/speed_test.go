@@ -25,8 +25,16 @@ func made(tb testing.TB, n int) []record.EventID {
 	return ids
 }
 
-// encoded are different entries, encoded, by a policy: 4,096 of them.
-func encoded(tb testing.TB, p *scoring.Policy, phones int) [][]byte {
+// labels says what became of an event with a label, as most have here.
+func labels(r *rand.Rand) scoring.Event {
+	if r.IntN(10) == 0 {
+		return 0
+	}
+	return []scoring.Event{scoring.Legitimate, scoring.Abuse}[r.IntN(8)/7]
+}
+
+// encoded are different entries, encoded, by a policy: 4,096 of them, with what became of them.
+func encoded(tb testing.TB, p *scoring.Policy, phones int, became func(*rand.Rand) scoring.Event) [][]byte {
 	tb.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
 	var all [][]byte
@@ -47,8 +55,8 @@ func encoded(tb testing.TB, p *scoring.Policy, phones int) [][]byte {
 		}
 		p.Judge(e.Values, 1, &v)
 		e.Verdict, e.Score = v.Decision, v.Score
-		if r.IntN(10) > 0 {
-			e.SetOutcome(record.Outcome{Kind: []scoring.Event{scoring.Legitimate, scoring.Abuse}[r.IntN(8)/7], Time: begin + 3600})
+		if kind := became(r); kind != 0 {
+			e.Report(record.Report{Outcome: record.Outcome{Kind: kind, Time: begin + 3600}, Seq: 3600e6, Now: begin + 3600})
 		}
 		all = append(all, e.Append(nil))
 	}
@@ -66,9 +74,9 @@ func someSubject(kind hashing.Kind, i int) hashing.Subject {
 
 // longLog decodes n entries one after the other, as a scan of a store does, and spreads them
 // over time and phones.
-func longLog(tb testing.TB, p *scoring.Policy, n, phones int) Config {
+func longLog(tb testing.TB, p *scoring.Policy, n, phones int, became func(*rand.Rand) scoring.Event) Config {
 	tb.Helper()
-	values, ids := encoded(tb, p, phones), made(tb, 1)
+	values, ids := encoded(tb, p, phones, became), made(tb, 1)
 	return Config{
 		Policy: p, AsOf: begin + int64(n) + 1,
 		Source: func(context.Context, uint32) ([]byte, bool, error) { return p.Source(), true, nil },
@@ -87,6 +95,14 @@ func longLog(tb testing.TB, p *scoring.Policy, n, phones int) Config {
 			}
 			return nil
 		},
+	}
+}
+
+// tellAfter has what became of an event told so many seconds after it, in a log of so many events a second.
+func tellAfter(e *record.Entry, seconds int64, rate record.Seq) {
+	for i := range e.Reports() {
+		r := &e.Reports()[i]
+		r.Time, r.Now, r.Seq = e.Time+seconds, e.Time+seconds, e.ID.Seq()+record.Seq(seconds)*rate
 	}
 }
 
@@ -121,7 +137,7 @@ func BenchmarkRescore(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cfg := longLog(b, p, b.N, 3000)
+	cfg := longLog(b, p, b.N, 3000, labels)
 	cfg.Policy, cfg.Examples = compiled(b, string(doc)), 20
 	measured(b, func() error {
 		_, err := Rescore(b.Context(), cfg)
@@ -132,20 +148,15 @@ func BenchmarkRescore(b *testing.B) {
 // BenchmarkReplay counts and judges a log that it made itself, so that nothing flips: five
 // signups of six subjects a second, half of them verified.
 func BenchmarkReplay(b *testing.B) {
-	cfg := longLog(b, scoring.Default(), b.N, 3000)
+	cfg := longLog(b, scoring.Default(), b.N, 3000, func(r *rand.Rand) scoring.Event { return scoring.Verified * scoring.Event(r.IntN(2)) })
 	log := cfg.Log
 	said := make([][2]uint8, 0, b.N)
 	cfg.Log = func(ctx context.Context, fn func(*record.Entry) error) error {
 		i := int64(0)
 		return log(ctx, func(e *record.Entry) error {
 			e.Time = begin + i/5
-			*e = record.Entry{
-				ID: e.ID, Kind: e.Kind, Time: e.Time, Now: e.Time, Given: true, Valid: true, Subjects: e.Subjects, Policy: 1, Values: e.Values,
-				Verdict: scoring.Allow,
-			}
-			if i%2 == 0 {
-				e.SetOutcome(record.Outcome{Kind: scoring.Verified, Time: e.Time + 60})
-			}
+			e.Now, e.Verdict, e.Score = e.Time, scoring.Allow, 0
+			tellAfter(e, 60, 5)
 			if int(i) < len(said) {
 				e.Verdict, e.Score = scoring.Decision(said[i][0]), int(said[i][1])
 			}
@@ -176,7 +187,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			n = 10_000_000
 		}
 	}
-	cfg := longLog(t, scoring.Default(), n, 3000)
+	cfg := longLog(t, scoring.Default(), n, 3000, labels)
 	cfg.Examples = 100
 	t.Run("rescore", func(t *testing.T) { isBounded(t, cfg, n, Rescore) })
 	t.Run("replay", func(t *testing.T) {
@@ -184,9 +195,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		cfg.Log = func(ctx context.Context, fn func(*record.Entry) error) error {
 			return log(ctx, func(e *record.Entry) error {
 				e.Subjects[hashing.Phone].ID[1], e.Now = 0, e.Time
-				if label := e.Outcome(scoring.Abuse).Kind; label != 0 {
-					e.SetOutcome(record.Outcome{Kind: label, Time: e.Time + 3600})
-				}
+				tellAfter(e, 3600, 50)
 				return fn(e)
 			})
 		}

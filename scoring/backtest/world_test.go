@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -26,10 +27,10 @@ type world struct {
 	store  *pebblestore.Store
 	engine *engine.Engine
 	at     int64
+	past   int64         // how many seconds ago what is told now happened
+	keep   time.Duration // idle subjects; 0 for as long as stores do by default
 	ids    []engine.EventID
 	said   map[engine.EventID][]string // the codes and points of each event's reasons, as they were answered
-
-	proved, labelled map[engine.EventID]bool // events that had an outcome: a second one would leave no trace of the first in the log
 }
 
 var begin = time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC).Unix()
@@ -44,7 +45,7 @@ func newWorld(t testing.TB, policy *scoring.Policy, dir string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ring: ring, hasher: h, dir: dir, at: begin, said: map[engine.EventID][]string{}, proved: map[engine.EventID]bool{}, labelled: map[engine.EventID]bool{}}
+	w := &world{t: t, ring: ring, hasher: h, dir: dir, at: begin, said: map[engine.EventID][]string{}}
 	w.open(policy)
 	t.Cleanup(func() { w.check(w.store.Close()) })
 	return w
@@ -60,7 +61,7 @@ func (w *world) check(err error) {
 func (w *world) open(policy *scoring.Policy) {
 	w.t.Helper()
 	var err error
-	options := pebblestore.Options{Keys: w.ring.KeyChecks(), Create: true}
+	options := pebblestore.Options{Keys: w.ring.KeyChecks(), Create: true, Retention: engine.Retention{Subjects: w.keep}}
 	if w.dir == "" {
 		w.store, err = pebblestore.OpenMemory(options)
 	} else {
@@ -103,7 +104,7 @@ func (w *world) source(ctx context.Context, version uint32) ([]byte, bool, error
 }
 
 func (w *world) config(p *scoring.Policy) Config {
-	return Config{Log: w.log, Source: w.source, Policy: p, AsOf: w.at + 1, Examples: 5}
+	return Config{Log: w.log, Source: w.source, Policy: p, AsOf: w.at + 1, Examples: 5, KeepSubjects: w.keep}
 }
 
 // rotate goes on with a new key.
@@ -121,7 +122,7 @@ func (w *world) rotate(seed byte) {
 func (w *world) event(r *rand.Rand) *engine.Event {
 	kind := scoring.Event(1 + r.IntN(6))
 	number, account, device, ip := hashing.Number{}, "", "", netip.Addr{}
-	ev := &engine.Event{Kind: kind, Verified: r.IntN(6) == 0}
+	ev := &engine.Event{Kind: kind, Verified: r.IntN(6) == 0, Time: w.at - w.past}
 	if kind == scoring.Verification || r.IntN(8) > 0 {
 		ev.Number.Given = true
 		if r.IntN(12) > 0 {
@@ -156,30 +157,35 @@ func (w *world) assess(ev *engine.Event) {
 	}
 }
 
-// live makes up n events and a few more, outcomes and releases among them, each proof and each label once.
+// live makes up n events and a few more; outcomes that replace one another, some of them told late, accounts that are unlinked, and
+// releases among them, often in the same second.
 func (w *world) live(r *rand.Rand, n int) {
 	w.t.Helper()
 	for range n {
-		w.at += int64(r.IntN(900))
+		if r.IntN(3) > 0 {
+			w.at += int64(r.IntN(900))
+		}
 		w.assess(w.event(r))
-		for range r.IntN(2) {
-			id := w.ids[r.IntN(len(w.ids))]
-			kind := []scoring.Event{scoring.Verified, scoring.Unverified, scoring.Abuse, scoring.Legitimate}[r.IntN(4)]
-			done := w.proved
-			if kind == scoring.Abuse || kind == scoring.Legitimate {
-				done = w.labelled
+		for range r.IntN(3) {
+			id := w.ids[max(0, len(w.ids)-1-r.IntN(12))]
+			if r.IntN(4) == 0 {
+				id = w.ids[r.IntN(len(w.ids))]
 			}
-			if e, err := w.store.Entry(w.t.Context(), w.hasher.Domain(), id); err != nil || done[id] || e.Verified && kind == scoring.Verified {
+			if r.IntN(6) == 0 {
+				w.unlink(id)
 				continue
 			}
-			done[id] = true
-			w.at++ // no event of the same second before it: the log could not tell
-			w.check(w.engine.RecordOutcome(w.t.Context(), &engine.Outcome{Event: id, Kind: kind}))
+			o := &engine.Outcome{Event: id, Kind: []scoring.Event{scoring.Verified, scoring.Verified, scoring.Unverified, scoring.Abuse, scoring.Legitimate}[r.IntN(5)]}
+			if o.Time = w.at - w.past; r.IntN(3) == 0 {
+				o.Time -= int64(r.IntN(100_000))
+			}
+			if err := w.engine.RecordOutcome(w.t.Context(), o); !errors.Is(err, engine.ErrUnknownEvent) {
+				w.check(err)
+			}
 		}
 		if r.IntN(60) == 0 {
 			n, err := hashing.Parse(fmt.Sprintf("+1202555010%d", r.IntN(7)), "")
 			w.check(err)
-			w.at++
 			subjects, _ := w.hasher.Subjects(n, "", "", netip.Addr{})
 			w.check(w.engine.Migrate(w.t.Context(), hashing.Version{Subjects: subjects}, w.hasher.Older(n, "", "", netip.Addr{})))
 			w.check(w.engine.Release(w.t.Context(), &engine.Release{Phone: w.hasher.Phone(n)}))
@@ -194,12 +200,29 @@ func (w *world) live(r *rand.Rand, n int) {
 	}
 }
 
+// unlink takes the account of an event off its phone, where it had both and is still in the log.
+func (w *world) unlink(id engine.EventID) {
+	w.t.Helper()
+	e, err := w.store.Entry(w.t.Context(), w.hasher.Domain(), id)
+	if err == nil && e.Subjects[hashing.Phone].Given() && e.Subjects[hashing.Account].Given() {
+		w.check(w.engine.Unlink(w.t.Context(), &engine.Unlink{Phone: e.Subjects[hashing.Phone], Link: e.Link}))
+	}
+}
+
 // list puts a number on a list.
 func (w *world) list(name string, last int) {
 	w.t.Helper()
 	n, err := hashing.Parse(fmt.Sprintf("+1202555010%d", last), "")
 	w.check(err)
 	w.check(w.engine.PutEntries(w.t.Context(), []engine.ListEntry{{List: name, Subject: w.hasher.Phone(n)}}, nil))
+}
+
+// listSome puts one number each on lists that the policies ask about.
+func (w *world) listSome() {
+	w.t.Helper()
+	for i, name := range []string{"bad", "deny", "allow", "other"} {
+		w.list(name, i)
+	}
 }
 
 // parts are what random policies are made of.

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +42,7 @@ var importedAt = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
 func (h *history) load(ctx context.Context, lines string, cfg ImportConfig) (*ImportReport, error) {
 	h.why = map[int]string{}
-	cfg.Store, cfg.Hasher, cfg.Policy = h.store, h.hasher, scoring.Default()
+	cfg.Store, cfg.Hasher, cfg.Policy = h.store, h.hasher, cmp.Or(cfg.Policy, scoring.Default())
 	cfg.Now = func() time.Time { return importedAt }
 	cfg.Refused = func(line int, why error) { h.why[line] = why.Error() }
 	return Import(ctx, cfg, text(lines))
@@ -188,23 +189,40 @@ func TestImportAcrossARotation(t *testing.T) {
 	}
 }
 
-// TestAnImportCanBeCountedAgain holds that an import leaves a log in the order of its times, and that a backtest which counts the log of an import again decides as the import did.
+// TestAnImportCanBeCountedAgain holds that an import leaves a log in the order of its times, and that a backtest which counts the log of an import again decides as the import did,
+// also where the events are so old that it forgets everybody between two of them.
 func TestAnImportCanBeCountedAgain(t *testing.T) {
+	t.Run("young", func(t *testing.T) { countAgain(t, 0) })
+	t.Run("old", func(t *testing.T) { countAgain(t, 300*24*time.Hour) })
+}
+
+func countAgain(t *testing.T, ago time.Duration) {
 	h := newHistory(t)
 	var lines strings.Builder
-	for i := range 2000 { // of 500 people who have nothing in common
-		at, who := importedAt.Add(-time.Duration(3000-i)*20*time.Minute), i%500
+	for i := range 2000 { // of 50 people who have nothing in common
+		at, who := importedAt.Add(-ago-time.Duration(3000-i)*20*time.Minute), i%50
 		fmt.Fprintf(&lines, `{"id":"e%d","occurred_at":%q,"event":"signup","phone_number":"+1%d5550143","account_id":"u%d","ip":"203.%d.%d.7"}`+"\n",
 			i, at.Format(time.RFC3339), 200+who, who, who%250, who/250)
-		if i%4 == 0 {
-			fmt.Fprintf(&lines, `{"occurred_at":%q,"outcome":"abuse","for":"e%d"}`+"\n", at.Add(time.Hour+time.Second).Format(time.RFC3339), i)
+		if i%4 < 2 { // a link keeps a number from being forgotten from then on
+			fmt.Fprintf(&lines, `{"occurred_at":%q,"outcome":%q,"for":"e%d"}`+"\n", at.Add(time.Hour+time.Second).Format(time.RFC3339), []string{"abuse", "verified"}[i%2], i)
 		}
 	}
-	if _, err := h.load(t.Context(), lines.String(), ImportConfig{}); err != nil {
+	p, err := scoring.Compile([]byte(`
+name: counts
+signals:
+  n: {subject: phone, count: signup, window: 7d}
+score:
+  - {code: N, signal: n, points: {2: 10, 4: 30, 6: 60}}
+decisions: {review: 30}
+`))
+	if err != nil {
 		t.Fatal(err)
 	}
-	p, events, labels, last := scoring.Default(), 0, 0, int64(0)
-	_, err := backtest.Replay(t.Context(), backtest.Config{
+	if _, err := h.load(t.Context(), lines.String(), ImportConfig{Policy: p}); err != nil {
+		t.Fatal(err)
+	}
+	events, labels, last := 0, 0, int64(0)
+	_, err = backtest.Replay(t.Context(), backtest.Config{
 		Policy: p, AsOf: importedAt.Unix(),
 		Log: func(ctx context.Context, fn func(*record.Entry) error) error {
 			return h.store.Scan(ctx, h.hasher.Domain(), engine.EventID{}, fn)
@@ -223,7 +241,7 @@ func TestAnImportCanBeCountedAgain(t *testing.T) {
 			return nil
 		},
 	})
-	if err != nil || events != 2000 || labels != 500 {
+	if err != nil || events != 2000 || labels != 1000 {
 		t.Errorf("%d events, %d outcomes, %v", events, labels, err)
 	}
 }
