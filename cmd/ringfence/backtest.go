@@ -27,6 +27,8 @@ import (
 // backtestFlags say what to try on what.
 type backtestFlags struct {
 	data     dataFlags
+	running  bool        // the past is that of a server
+	client   clientFlags // to ask it
 	in       replayFlags // of a file; policy and seed, too
 	base     string
 	mode     string
@@ -56,8 +58,8 @@ func (o *formOrCSV) Set(name string) error {
 	return nil
 }
 
-const backtestHelp = `Says what a policy would have decided about the past. Without FILE, about the log of a data folder that no server has open;
-with FILE, about a file of events, outcomes and labels as replay reads them, counted by --base first, which keeps all of it in memory:
+const backtestHelp = `Says what a policy would have decided about the past. Without FILE, about the log of a data folder that no server has open, or with
+--running about that of a server, which does the work; with FILE, about a file of events, outcomes and labels as replay reads them, counted by --base first, which keeps all of it in memory:
 import a long file into a data folder, and test that.
 
 rescore judges the values that were logged with every event. A signal that was not recorded cannot be tried so: those events are left
@@ -74,7 +76,9 @@ What replay cannot know: a log whose first events have left (after 90 days, or b
   ringfence backtest --policy new.yaml --out report.html          a page with plots that opens offline
   ringfence backtest --policy new.yaml --cost-fp 20 --cost-fn 1   what each threshold costs, and which is the cheapest
 
-While a server has the folder open, have it write a backup, and test that, or ask the server itself with POST /v1/backtests:
+While a server has the folder open, have it do the test (POST /v1/backtests), or write a backup, and test that:
+
+  ringfence backtest --running --policy new.yaml
   ringfence store backup past
   ringfence backtest --data past --keyring .ringfence/keyring.json --policy new.yaml
 
@@ -109,9 +113,11 @@ func newBacktest() *cobra.Command {
 func (f *backtestFlags) add(cmd *cobra.Command) {
 	f.data.add(cmd)
 	f.data.addDomain(cmd)
+	f.client.addServer(cmd)
 	fl := cmd.Flags()
+	fl.BoolVar(&f.running, "running", false, "ask the server that runs (--server) about its log, instead of opening a data folder")
 	f.in.addInput(fl)
-	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the one that is live in the data folder; with FILE, the embedded policy)")
+	fl.StringVar(&f.in.policy, "policy", "", "the policy file to try (default: the one that is live in the data folder or the server; with FILE, the embedded policy)")
 	fl.StringVar(&f.base, "base", "", "with FILE: the policy file that decides while it is counted (default: the embedded policy)")
 	fl.StringVar(&f.mode, "mode", "rescore", "rescore or replay")
 	fl.DurationVar(&f.maturity, "maturity", 0, "how old an event has to be for its label to count, such as 336h")
@@ -127,7 +133,9 @@ func (f *backtestFlags) add(cmd *cobra.Command) {
 
 // past is a log to try policies on.
 type past struct {
-	store  *pebblestore.Store
+	store  *pebblestore.Store // nil where the past is that of a server
+	server *clientFlags       // that server
+	stderr io.Writer
 	domain hashing.DomainID
 	mode   string
 	policy *scoring.Policy // the one to try
@@ -162,17 +170,11 @@ func (p *past) name(id string) string {
 
 // run tries a policy.
 func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Result, error) {
-	cfg := p.cfg
-	cfg.Policy = policy
-	try := backtest.Rescore
-	if p.mode == "replay" {
-		try = backtest.Replay
-	}
-	r, err := try(ctx, cfg)
+	r, err := p.try(ctx, policy)
 	if err != nil {
 		return nil, err
 	}
-	r.Stale = p.edited()
+	r.Stale = r.Stale || p.edited()
 	if p.costFP > 0 {
 		r.Price(p.costFP, p.costFN)
 	}
@@ -183,6 +185,18 @@ func (p *past) run(ctx context.Context, policy *scoring.Policy) (*backtest.Resul
 		}
 	}
 	return r, nil
+}
+
+func (p *past) try(ctx context.Context, policy *scoring.Policy) (*backtest.Result, error) {
+	if p.server != nil {
+		return p.askServer(ctx, policy)
+	}
+	cfg := p.cfg
+	cfg.Policy = policy
+	if p.mode == "replay" {
+		return backtest.Replay(ctx, cfg)
+	}
+	return backtest.Rescore(ctx, cfg)
 }
 
 // edited reports whether the file of the policy is no longer what it was when the test began.
@@ -196,7 +210,7 @@ func (p *past) edited() bool {
 
 // with opens the past, and closes it when do is done.
 func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) error) error {
-	p := &past{mode: f.mode, file: f.in.policy, costFP: f.costFP, costFN: f.costFN}
+	p := &past{mode: f.mode, file: f.in.policy, costFP: f.costFP, costFN: f.costFN, stderr: cmd.ErrOrStderr()}
 	if err := f.check(p); err != nil {
 		return err
 	}
@@ -204,16 +218,21 @@ func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) e
 	if p.policy, err = readPolicy(f.in.policy); err != nil {
 		return err
 	}
-	if len(args) > 0 {
+	switch {
+	case f.running:
+		err = f.openServer(cmd, args, p)
+	case len(args) > 0:
 		err = f.openFile(cmd, args[0], p)
-	} else {
+	default:
 		err = f.openData(cmd.Context(), p)
 	}
 	if err != nil {
 		return err
 	}
-	p.cfg.Log = p.log
-	p.cfg.KeepSubjects = p.store.Retention().Subjects
+	if p.store == nil {
+		return do(p)
+	}
+	p.cfg.Log, p.cfg.KeepSubjects = p.log, p.store.Retention().Subjects
 	p.cfg.Source = func(ctx context.Context, version uint32) ([]byte, bool, error) {
 		return p.store.PolicySource(ctx, p.domain, version)
 	}

@@ -64,7 +64,7 @@ func TestDocs(t *testing.T) {
 // wrap puts a program named ringfence where the shell finds it: this one.
 func (p *docPage) wrap() {
 	p.t.Helper()
-	script := "#!/bin/sh\ncase \"$1 $2\" in assess*|outcome*|erase*|doctor*|policy\\ publish|policy\\ history|policy\\ rollback|policy\\ shadow|policy\\ calibrate)\n" +
+	script := "#!/bin/sh\ncase \"$1 $2\" in assess*|outcome*|erase*|doctor*|policy\\ publish|policy\\ history|policy\\ rollback|policy\\ shadow|policy\\ calibrate|*\\ --running)\n" +
 		"set -- \"$@\" --server \"$RINGFENCE_URL\";; esac\n" +
 		"RINGFENCE_TEST_MAIN=1 exec \"$RINGFENCE_PROGRAM\" \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(p.dir, "ringfence"), []byte(script), 0o755); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/scoring"
@@ -83,8 +84,15 @@ func TestPoliciesOfAServer(t *testing.T) {
 		}
 	}
 	history()
+	tried := triedThere(t, at, file)
 	if err := p.stop(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
+	}
+	for args, there := range tried {
+		here := command(t, "", append(strings.Fields(args), "--data", data)...)
+		if here.code != there.code || here.out != there.out {
+			t.Errorf("%s on the server: %+v\nand on its data: %+v", args, there, here)
+		}
 	}
 	p = start(t, data)
 	history()
@@ -94,9 +102,39 @@ func TestPoliciesOfAServer(t *testing.T) {
 	if r := at("policy history"); r.code != exitUnreachable {
 		t.Errorf("without a server: %+v", r)
 	}
+	if r := at("tune --running --max-fpr 0.1"); r.code != exitUnreachable {
+		t.Errorf("without a server: %+v", r)
+	}
 	if r := command(t, "", "backtest", "--data", data); r.code != exitOK || !r.says("stricter: 0 events") || !r.says("milder: 0 events") {
 		t.Errorf("the log by what is live: %+v", r)
 	}
+}
+
+// triedThere tries policies on the log of a server that runs, and returns what came of it by the arguments that should do the same on its data.
+func triedThere(t *testing.T, at func(string, ...string) ran, file string) map[string]ran {
+	t.Helper()
+	tried := map[string]ran{}
+	asOf := " -o json --as-of " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	for _, args := range []string{
+		"backtest", "backtest --mode replay --policy " + file, "backtest --maturity 30m --examples 3 --seed 7 --cost-fp 2 --cost-fn 5",
+		"tune --max-fpr 0.1", "tune --points --min-precision 0.5",
+	} {
+		args += asOf
+		tried[args] = at(args + " --running")
+		if tried[args].code != exitOK || !tried[args].says(`"digest"`) {
+			t.Errorf("%s: %+v", args, tried[args])
+		}
+	}
+	for args, says := range map[string]string{
+		"backtest --running " + file:        "takes no FILE",
+		"backtest --running -o ndjson":      "no events",
+		"backtest --running --examples 101": "examples range",
+	} {
+		if r := at(args); r.code == exitOK || !r.says(says) {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+	return tried
 }
 
 // TestStalePolicy holds that a backtest says so when its file was changed meanwhile.

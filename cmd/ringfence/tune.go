@@ -13,7 +13,8 @@ import (
 )
 
 const tuneHelp = `Looks for thresholds that meet a goal on the past, and prints what would change. The past is the same as for backtest: the log of a
-data folder that no server has open, such as one written by ringfence store backup, or a FILE of events, outcomes and labels.
+data folder that no server has open, such as one written by ringfence store backup, or of a server with --running, or a FILE of events,
+outcomes and labels.
 
   ringfence tune --max-fpr 0.005                        block as much as leaves 99.5 % of legitimate events alone
   ringfence tune --decision challenge --min-precision 0.8

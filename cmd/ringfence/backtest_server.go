@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/scoring"
+	"github.com/ringfence/ringfence/scoring/backtest"
+)
+
+// openServer has the past of a server that runs.
+func (f *backtestFlags) openServer(cmd *cobra.Command, args []string, p *past) (err error) {
+	switch {
+	case len(args) > 0:
+		return usage("--running asks a server about its own log, and takes no FILE")
+	case f.output.output == "ndjson":
+		return usage("--running brings a result and no events: --output takes table, json or csv")
+	}
+	if f.in.policy == "" {
+		p.policy, err = f.client.policyNamed(cmd.Context(), "@live")
+	}
+	p.server = &f.client
+	return err
+}
+
+// askServer has a server try a policy, and waits for what comes of it.
+func (p *past) askServer(ctx context.Context, policy *scoring.Policy) (*backtest.Result, error) {
+	b, err := p.server.await(ctx, p.stderr, api.BacktestRequest{
+		Source: string(policy.Source()), Mode: p.mode, From: timeOrNone(p.cfg.From), To: timeOrNone(p.cfg.To), AsOf: timeOrNone(p.cfg.AsOf),
+		Maturity: int64(p.cfg.Maturity / time.Second), Seed: p.cfg.Seed, Examples: p.cfg.Examples,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := new(backtest.Result)
+	if err := json.Unmarshal(b.Result, r); err != nil {
+		return nil, fmt.Errorf("the server answers with what is no result of a backtest: %w", err)
+	}
+	return r, nil
+}
+
+// timeOrNone is timeText, and "" for 0.
+func timeOrNone(unix int64) string {
+	if unix == 0 {
+		return ""
+	}
+	return timeText(unix)
+}
