@@ -68,17 +68,26 @@ func listenAdmin(ctx context.Context, data string) (net.Listener, error) {
 	return l, os.Chmod(path, 0o600)
 }
 
-// serveAdmin takes jobs until ctx ends, and cuts off those under way then.
-func serveAdmin(ctx context.Context, l net.Listener, store *pebblestore.Store, rekey func(context.Context) error, log *slog.Logger) {
+// admin does jobs.
+type admin struct {
+	store  *pebblestore.Store
+	rekey  func(context.Context) error
+	labels func(context.Context, job, io.Reader) (*labelReport, error)
+	log    *slog.Logger
+}
+
+// serve takes jobs until ctx ends, and cuts off those under way then.
+func (a *admin) serve(ctx context.Context, l net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /jobs", func(w http.ResponseWriter, r *http.Request) {
 		var j job
-		if err := json.NewDecoder(io.LimitReader(r.Body, maxJob)).Decode(&j); err != nil {
+		d := json.NewDecoder(io.LimitReader(r.Body, maxJob))
+		if err := d.Decode(&j); err != nil {
 			j = job{}
 		}
 		began := time.Now()
-		answer := answerJob(r.Context(), j, store, rekey)
-		log.Info("job", "job", jobName(j), "exit", answer.Exit, "duration_ms", time.Since(began).Milliseconds())
+		answer := a.answer(r.Context(), j, io.MultiReader(d.Buffered(), r.Body))
+		a.log.Info("job", "job", jobName(j), "exit", answer.Exit, "duration_ms", time.Since(began).Milliseconds())
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(answer) // whoever asked is gone
 	})
@@ -96,32 +105,36 @@ const headerTimeout = 5 * time.Second
 // jobName keeps what a caller made up out of the log.
 func jobName(j job) string {
 	switch j.Do {
-	case "backup", "verify", "stats", "compact", "purge", "keys", "rekey":
+	case "backup", "verify", "stats", "compact", "purge", "keys", "rekey", "labels":
 		return j.Do
 	}
 	return "unknown"
 }
 
-func answerJob(ctx context.Context, j job, store *pebblestore.Store, rekey func(context.Context) error) (a jobAnswer) {
+// answer does a job, which may have a file behind it.
+func (a *admin) answer(ctx context.Context, j job, file io.Reader) (said jobAnswer) {
 	var result any
 	var err error
-	if j.Do == "rekey" {
-		err = rekey(ctx)
-	} else {
-		result, err = j.run(ctx, store)
+	switch j.Do {
+	case "rekey":
+		err = a.rekey(ctx)
+	case "labels":
+		result, err = a.labels(ctx, j, file)
+	default:
+		result, err = j.run(ctx, a.store)
 	}
 	if result != nil {
-		a.Result, _ = json.Marshal(result) // of plain types
+		said.Result, _ = json.Marshal(result) // of plain types
 	}
 	if err != nil {
-		a.Error = err.Error()
-		a.Exit, a.Hint = hintFor(err)
+		said.Error = err.Error()
+		said.Exit, said.Hint = hintFor(err)
 	}
-	return a
+	return said
 }
 
-// askAdmin has the server that has a data folder open do a job.
-func askAdmin(ctx context.Context, data string, j job) (any, error) {
+// askAdmin has the server that has a data folder open do a job, with a file behind it where the job takes one.
+func askAdmin(ctx context.Context, data string, j job, file io.Reader) (any, error) {
 	path := filepath.Join(data, adminFolder, adminSocket)
 	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
@@ -130,7 +143,11 @@ func askAdmin(ctx context.Context, data string, j job) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin/jobs", bytes.NewReader(body))
+	var send io.Reader = bytes.NewReader(body)
+	if file != nil {
+		send = io.MultiReader(send, file)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin/jobs", send)
 	if err != nil {
 		return nil, err
 	}

@@ -385,6 +385,54 @@ func TestBacktestData(t *testing.T) {
 	}
 }
 
+// TestLabelsOfAServer holds that a server takes the outcomes of a file as its data folder would.
+func TestLabelsOfAServer(t *testing.T) {
+	data := t.TempDir()
+	p := start(t, data)
+	var ids []string
+	var a api.Assessment
+	for i := range 3 {
+		if err := p.post(t, "/v1/assessments", fmt.Sprintf(`{"phone_number":"+1 202 555 0143","event":"signup","account_id":"a%d"}`, i), &a); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, a.AssessmentID)
+	}
+	lines := fmt.Sprintf(`{"assessment_id":%q,"outcome":"verified"}`+"\n"+`{"assessment_id":"x","outcome":"abuse"}`+"\n"+`{"phone_token":%q,"outcome":"abuse","source":"manual"}`+"\n"+
+		`{"outcome":"+1 202 555 0143"}`+"\n", ids[0], a.PhoneToken)
+	load := func(lines string, more ...string) ran {
+		return command(t, lines, append([]string{"labels", "import", "-", "--data", data, "--source", "chargeback"}, more...)...)
+	}
+	const told = "line 2 refused"
+	if r := load(lines, "--strict"); r.code != exitNotMet || !r.says("4 read, 2 changed something, 2 refused") || !r.says(told) || !r.says("1 outcome has to be abuse") || r.says("0143") {
+		t.Errorf("while it runs: %+v", r)
+	}
+	if r := load("assessment_id,outcome\n" + ids[0] + ",verified\n"); r.code != exitOK || !r.says("1 read, 0 changed something, 0 refused") {
+		t.Errorf("once more, as CSV: %+v", r)
+	}
+	if r := load("no header\n"); r.code != exitFailed || !r.says("line 1: this is no header") {
+		t.Errorf("no file of outcomes: %+v", r)
+	}
+	if r := load(lines, "--domain", "shop"); r.code == exitOK || r.says("changed something") {
+		t.Errorf("of a domain that is not there: %+v", r)
+	}
+	many := load(strings.Repeat("{}\n", maxRefusals+9))
+	if many.code != exitOK || strings.Count(many.err, " refused: ") != maxRefusals || !many.says(fmt.Sprint(maxRefusals+9, " refused")) {
+		t.Errorf("more refusals than are told: %.300v", many)
+	}
+	if r := command(t, "", "backtest", "--running", "--server", p.url, "-o", "json"); !r.says(`"abuse": 3`) {
+		t.Errorf("known to the server: %.300v", r)
+	}
+	if err := p.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if r := load(lines); r.code != exitOK || !r.says("4 read, 0 changed something, 2 refused") || !r.says(told) {
+		t.Errorf("on its data: %+v", r)
+	}
+	if r := command(t, "", "audit", "ls", "--data", data); strings.Count(r.out, "labels.import") != 1 || !r.says("2 lines changed outcomes, of 4") {
+		t.Errorf("the audit: %v", r)
+	}
+}
+
 // isRepeated holds that what a backtest shows is enough to repeat it later.
 func isRepeated(t *testing.T, data string) {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 
@@ -14,9 +15,11 @@ import (
 // job is work on a data folder that a running server can be asked to do, since a folder is open in one
 // process at a time.
 type job struct {
-	Do     string `json:"do"`               // backup, verify, stats, compact, purge or keys; a server also knows rekey
+	Do     string `json:"do"`               // backup, verify, stats, compact, purge or keys; a server also knows rekey and labels
 	Folder string `json:"folder,omitempty"` // of backup: a new data folder, absolute
 	Before int64  `json:"before,omitempty"` // of purge: unix seconds
+	Domain string `json:"domain,omitempty"` // of labels, which has a file behind it
+	Source string `json:"source,omitempty"` // of labels
 }
 
 // errJob is a job that this version does not know.
@@ -62,15 +65,20 @@ func (f *dataFlags) do(ctx context.Context, j job) (any, error) {
 	f.tolerant = j.Do == "verify"
 	store, _, err := f.open(false, slog.New(slog.DiscardHandler))
 	if errors.Is(err, engine.ErrLocked) {
-		answer, asked := askAdmin(ctx, f.data, j)
-		if asked != nil && errors.Is(asked, errNoAdmin) {
-			return nil, fmt.Errorf("%w, and it takes no jobs: %w", err, asked)
-		}
-		return answer, asked
+		return f.askServer(ctx, j, nil)
 	}
 	if err != nil {
 		return nil, err
 	}
 	answer, err := j.run(ctx, store)
 	return answer, errors.Join(err, store.Close())
+}
+
+// askServer has the server that has the data folder open do a job, with a file behind it where the job takes one.
+func (f *dataFlags) askServer(ctx context.Context, j job, file io.Reader) (any, error) {
+	answer, err := askAdmin(ctx, f.data, j, file)
+	if errors.Is(err, errNoAdmin) {
+		return nil, fmt.Errorf("%w, and it takes no jobs: %w", engine.ErrLocked, err)
+	}
+	return answer, err
 }

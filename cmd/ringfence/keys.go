@@ -146,7 +146,7 @@ func newKeysRotate() *cobra.Command {
 				return err
 			}
 			said := "a server that runs goes on with it"
-			switch _, err := askAdmin(cmd.Context(), f.data, job{Do: "rekey"}); {
+			switch _, err := askAdmin(cmd.Context(), f.data, job{Do: "rekey"}, nil); {
 			case errors.Is(err, errNoAdmin):
 				said = "a server takes it when it is started"
 			case err != nil:

@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringfence/ringfence/api/audit"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/pebblestore"
@@ -23,8 +26,8 @@ import (
 	"github.com/ringfence/ringfence/scoring"
 )
 
-const labelsHelp = `Reads outcomes of earlier assessments, one a line, as NDJSON or as CSV with a header; .gz is unpacked, - is standard input. Stop the
-server first: one that runs takes outcomes as POST /v1/outcomes.
+const labelsHelp = `Reads outcomes of earlier assessments, one a line, as NDJSON or as CSV with a header; .gz is unpacked, - is standard input. A
+server that has the data folder open reads them itself, while it answers.
 
   {"assessment_id":"00362001uo0rh4mll0286fg05o","outcome":"abuse","source":"chargeback","occurred_at":"2026-01-09T12:00:00Z"}
 
@@ -40,7 +43,7 @@ func newLabels() *cobra.Command {
 	var source string
 	var strict bool
 	load := &cobra.Command{
-		Use: "import FILE", Short: "read outcomes from a file; stop the server first", Long: labelsHelp, Args: cobra.ExactArgs(1),
+		Use: "import FILE", Short: "read outcomes from a file", Long: labelsHelp, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !engine.CheckCode(source) {
 				return usage("--source takes a short code such as chargeback")
@@ -50,24 +53,17 @@ func newLabels() *cobra.Command {
 				return err
 			}
 			defer func() { _ = in.Close() }()
-			store, hasher, err := f.open(false, slog.New(slog.DiscardHandler))
+			report, err := f.importLabels(cmd.Context(), in, source, func(line string) {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ringfence: %s\n", line)
+			})
 			if err != nil {
 				return err
 			}
-			i := &labelImport{store: store, hasher: hasher, domain: hasher.Domain(), now: time.Now().Unix(), source: source, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
-			policy, err := livePolicy(cmd.Context(), store, i.domain)
-			if err == nil {
-				i.maxLinks, _ = policy.AccountsPerPhone()
-				err = i.run(cmd.Context(), in)
+			report.print(cmd.ErrOrStderr())
+			if strict && len(report.Refused) > 0 {
+				return errNotMet
 			}
-			if i.changed > 0 { // what came before an error stays
-				err = errors.Join(err, f.noteDown(f.ring, "labels.import", "", fmt.Sprintf("%d lines changed outcomes, of %d", i.changed, i.read)))
-			}
-			err = errors.Join(err, store.Close())
-			if err == nil && strict && len(i.refused) > 0 {
-				err = errNotMet
-			}
-			return err
+			return nil
 		},
 	}
 	f.add(load)
@@ -76,6 +72,83 @@ func newLabels() *cobra.Command {
 	load.Flags().BoolVar(&strict, "strict", false, "exit 3 when any line was refused")
 	labels.AddCommand(load)
 	return labels
+}
+
+// importLabels reads outcomes into the data folder: here, or in the server that has it open. told hears of lines that are refused.
+func (f *dataFlags) importLabels(ctx context.Context, in io.Reader, source string, told func(string)) (*labelReport, error) {
+	store, hasher, err := f.open(false, slog.New(slog.DiscardHandler))
+	if errors.Is(err, engine.ErrLocked) {
+		return f.sendLabels(ctx, in, source, told)
+	}
+	if err != nil {
+		return nil, err
+	}
+	report, err := readLabels(ctx, store, hasher, in, source, told)
+	if report.Changed > 0 { // what came before an error stays
+		err = errors.Join(err, f.noteDown(f.ring, "labels.import", "", report.noted()))
+	}
+	return report, errors.Join(err, store.Close())
+}
+
+// sendLabels has the server that has the data folder open read outcomes.
+func (f *dataFlags) sendLabels(ctx context.Context, in io.Reader, source string, told func(string)) (*labelReport, error) {
+	answer, err := f.askServer(ctx, job{Do: "labels", Domain: f.domain, Source: source}, in)
+	report := new(labelReport)
+	if raw, ok := answer.(json.RawMessage); ok {
+		err = errors.Join(err, json.Unmarshal(raw, report))
+	}
+	for _, line := range report.Lines {
+		told(line)
+	}
+	return report, err
+}
+
+// serveLabels reads outcomes that sendLabels sent.
+func serveLabels(ctx context.Context, store *pebblestore.Store, ring *hashing.Keyring, trail *audit.Log, j job, file io.Reader) (*labelReport, error) {
+	hasher, err := ring.Domain(cmp.Or(j.Domain, hashing.DefaultDomain))
+	if err != nil {
+		return nil, err
+	}
+	if !engine.CheckCode(j.Source) {
+		return nil, errJob
+	}
+	var lines []string
+	report, err := readLabels(ctx, store, hasher, file, j.Source, func(line string) {
+		if len(lines) < maxRefusals {
+			lines = append(lines, line)
+		}
+	})
+	report.Lines = lines
+	if report.Changed > 0 { // what came before an error stays
+		err = errors.Join(err, trail.Append(byHand("labels.import", "", "", report.noted())))
+	}
+	return report, err
+}
+
+// labelReport is what became of the lines of a file.
+type labelReport struct {
+	Read    int            `json:"read"`
+	Changed int            `json:"changed"` // that changed something
+	Refused map[string]int `json:"refused"` // by cause
+	Lines   []string       `json:"lines"`   // why lines were refused, the first ones, where a server read them
+}
+
+// maxRefusals is how many lines a server tells to be refused. All are counted by their cause.
+const maxRefusals = 1000
+
+func (r *labelReport) noted() string {
+	return fmt.Sprintf("%d lines changed outcomes, of %d", r.Changed, r.Read)
+}
+
+func (r *labelReport) print(w io.Writer) {
+	refused := 0
+	for _, n := range r.Refused {
+		refused += n
+	}
+	_, _ = fmt.Fprintf(w, "ringfence: %d read, %d changed something, %d refused\n", r.Read, r.Changed, refused)
+	for _, cause := range slices.Sorted(maps.Keys(r.Refused)) {
+		_, _ = fmt.Fprintf(w, "  %6d %s\n", r.Refused[cause], cause)
+	}
 }
 
 // livePolicy returns the policy that is live in a store, the embedded one where there is none.
@@ -102,11 +175,28 @@ type labelImport struct {
 	now      int64 // unix seconds
 	maxLinks int   // of the policy in force
 	source   string
-	stderr   io.Writer
+	told     func(string)
 
-	line, read, changed int
-	refused             map[string]int // by cause
+	line   int
+	report labelReport
 }
+
+// readLabels reads outcomes into a store. What came before an error stays.
+func readLabels(ctx context.Context, store *pebblestore.Store, hasher *hashing.Hasher, in io.Reader, source string, told func(string)) (*labelReport, error) {
+	i := &labelImport{
+		store: store, hasher: hasher, domain: hasher.Domain(), now: time.Now().Unix(), source: source, told: told,
+		report: labelReport{Refused: map[string]int{}},
+	}
+	policy, err := livePolicy(ctx, store, i.domain)
+	if err == nil {
+		i.maxLinks, _ = policy.AccountsPerPhone()
+		err = errors.Join(i.run(ctx, in), store.Durable(context.WithoutCancel(ctx)))
+	}
+	return &i.report, err
+}
+
+// labelsTogether is how many lines that change something wait together for the disk.
+const labelsTogether = 512
 
 // labelLine is a line of the file.
 type labelLine struct {
@@ -138,18 +228,7 @@ func (i *labelImport) run(ctx context.Context, in io.Reader) error {
 	if first, err := b.Peek(1); err == nil && first[0] == '{' {
 		read = i.ndjson
 	}
-	if err := read(ctx, b); err != nil {
-		return err
-	}
-	refused := 0
-	for _, n := range i.refused {
-		refused += n
-	}
-	_, err := fmt.Fprintf(i.stderr, "ringfence: %d read, %d changed something, %d refused\n", i.read, i.changed, refused)
-	for _, cause := range slices.Sorted(maps.Keys(i.refused)) {
-		_, _ = fmt.Fprintf(i.stderr, "  %6d %s\n", i.refused[cause], cause)
-	}
-	return err
+	return read(ctx, b)
 }
 
 func (i *labelImport) ndjson(ctx context.Context, b *bufio.Reader) error {
@@ -207,7 +286,7 @@ func (i *labelImport) csv(ctx context.Context, b *bufio.Reader) error {
 
 // take records what a line says, or refuses the line. An error is one that ends the import.
 func (i *labelImport) take(ctx context.Context, l *labelLine, bad error) error {
-	i.read++
+	i.report.Read++
 	var o *engine.Outcome
 	var ids []engine.EventID
 	if bad == nil {
@@ -227,14 +306,16 @@ func (i *labelImport) take(ctx context.Context, l *labelLine, bad error) error {
 		}
 	}
 	if changed {
-		i.changed++
+		if i.report.Changed++; i.report.Changed%labelsTogether == 0 && bad == nil {
+			bad = i.store.Durable(ctx)
+		}
 	}
 	if bad == nil || ctx.Err() != nil || !refusedLabel(bad) {
 		return bad
 	}
-	i.refused[bad.Error()]++
-	_, err := fmt.Fprintf(i.stderr, "ringfence: line %d refused: %v\n", i.line, bad)
-	return err
+	i.report.Refused[bad.Error()]++
+	i.told(fmt.Sprintf("line %d refused: %v", i.line, bad))
+	return nil
 }
 
 // refusedLabel tells a line that is wrong from a store that is.
@@ -291,7 +372,7 @@ func (i *labelImport) outcome(l *labelLine) (*engine.Outcome, error) {
 	if !ok || !kind.Outcome() {
 		return nil, errLabelOutcome
 	}
-	o := &engine.Outcome{Domain: i.domain, Kind: kind, Source: l.Source, Time: i.now, Now: i.now, MaxLinks: i.maxLinks}
+	o := &engine.Outcome{Domain: i.domain, Kind: kind, Source: l.Source, Time: i.now, Now: i.now, MaxLinks: i.maxLinks, Later: true}
 	if o.Source == "" {
 		o.Source = i.source
 	}

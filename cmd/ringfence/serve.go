@@ -153,9 +153,11 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 			log.Warn("the server takes no jobs: ringfence store works only while it is stopped", "error", err)
 			return
 		}
-		beside.Go(func() {
-			serveAdmin(ctx, jobs, store, func(ctx context.Context) error { return watch.rekey(ctx, s) }, log)
-		})
+		a := &admin{store: store, rekey: func(ctx context.Context) error { return watch.rekey(ctx, s) }, log: log}
+		a.labels = func(ctx context.Context, j job, file io.Reader) (*labelReport, error) {
+			return serveLabels(ctx, store, watch.keyring(), trail, j, file)
+		}
+		beside.Go(func() { a.serve(ctx, jobs) })
 	})
 }
 
