@@ -126,13 +126,14 @@ func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
 // maxUnlinkWalk is how many events of a phone are looked at for one of an account that is unlinked.
 const maxUnlinkWalk = 1000
 
-// eventOf returns the newest event of the phone and the account, zero when there is none among the newest of the phone.
+// eventOf returns the newest event of the phone and the account, zero when they are not linked or there is none among the newest of the phone.
 func (s *Store) eventOf(ctx context.Context, u *engine.Unlink) (of engine.EventID, err error) {
-	err = s.walk(ctx, u.Domain, u.Phone, maxUnlinkWalk, func(e *record.Entry, _ *record.Record) bool {
-		if e.Link == u.Link {
+	err = s.walk(ctx, u.Domain, u.Phone, maxUnlinkWalk, func(e *record.Entry, phone *record.Record) bool {
+		linked := phone.LinkedSince(u.Link) != 0
+		if linked && e.Link == u.Link {
 			of = e.ID
 		}
-		return !of.Given()
+		return linked && !of.Given()
 	})
 	return of, err
 }
