@@ -199,7 +199,7 @@ FUZZTIME ?= 30s
 FUZZWORKERS ?= $(or $(shell nproc 2>/dev/null),1)
 FUZZ := $(addprefix hashing/,FuzzParse FuzzPlan FuzzParseKeyring FuzzSealedKeyring) \
 	$(addprefix api/,access/FuzzKey access/FuzzFile audit/FuzzLine intake/FuzzDecode server/FuzzRequests) \
-	$(addprefix engine/,window/FuzzCount window/FuzzDistinct record/FuzzLoad) \
+	$(addprefix engine/,window/FuzzCount window/FuzzDistinct record/FuzzLoad record/FuzzEntry) \
 	$(addprefix scoring/,FuzzCompile FuzzConditions) cmd/ringfence/replay/FuzzRows
 fuzz: $(FUZZ:%=fuzz/%)
 # Making inputs smaller would take a minute each, in which nothing new is tried.

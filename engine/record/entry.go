@@ -320,7 +320,7 @@ func (e *Entry) Decode(id EventID, b []byte) error {
 	e.Verdict, e.Score = scoring.Decision(d.byte()), int(d.byte())
 	e.Policy = d.uvarint32()
 	e.Values = d.values(e.Values)
-	for n := d.count(outcomeKinds); n > 0; n-- {
+	for n := d.count(outcomeKinds); n > 0 && !d.bad; n-- {
 		if o := d.outcome(); !d.bad {
 			e.SetOutcome(o)
 		}

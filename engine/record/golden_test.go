@@ -32,7 +32,7 @@ func golden(t *testing.T, name string, got []byte) []byte {
 }
 
 // readGolden returns the bytes of a fixture.
-func readGolden(t *testing.T, name string) []byte {
+func readGolden(t testing.TB, name string) []byte {
 	t.Helper()
 	text, err := os.ReadFile("testdata/" + name + ".hex")
 	if err != nil {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ringfence/ringfence/hashing"
@@ -185,6 +187,33 @@ func FuzzLoad(f *testing.F) {
 		r.Release()
 		if err := new(Record).Load(r.Bytes()); err != nil || !r.Empty() {
 			t.Errorf("after release: %v", err)
+		}
+	})
+}
+
+// FuzzEntry holds that whatever is read as a line of the log or the journal is read as the same once it is written again.
+func FuzzEntry(f *testing.F) {
+	files, err := filepath.Glob("testdata/e*.hex")
+	if err != nil || len(files) < 10 {
+		f.Fatal(len(files), "fixtures:", err)
+	}
+	for _, file := range files {
+		f.Add(readGolden(f, strings.TrimSuffix(filepath.Base(file), ".hex")))
+	}
+	id := NewEventID(1234, 5678)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e, again Entry
+		if e.Decode(id, b) == nil {
+			written := e.Append(nil)
+			if err := again.Decode(id, written); err != nil || !bytes.Equal(again.Append(nil), written) {
+				t.Errorf("an entry becomes another: %+v, %+v, %v", e, again, err)
+			}
+		}
+		var x, after Effect
+		if x.Decode(7, b) == nil {
+			if err := after.Decode(7, x.Append(nil)); err != nil || after != x {
+				t.Errorf("an effect becomes another: %+v, %+v, %v", x, after, err)
+			}
 		}
 	})
 }
