@@ -19,18 +19,27 @@ import (
 // What a soaked server may keep: little, so that all of it is full within the first minutes, and what still grows then is a leak. Its
 // log loses the oldest minutes as new ones come.
 var soaked = []string{
-	"--cache-bytes", "2097152", "--block-cache-bytes", "16777216", "--memtable-bytes", "4194304", "--log-bytes", "33554432",
+	"--cache-bytes", "2097152", "--block-cache-bytes", "2097152", "--memtable-bytes", "4194304", "--log-bytes", "33554432",
 }
 
-// stay is how many events the same people have before others take their place.
-const stay = 120_000
+// How the people of a soak are met: the regulars in nearly every event, and in one of seldomEvery one of the many, in turn.
+const (
+	regulars    = 200
+	seldomEvery = 20
+	many        = 60_000
+)
 
-// passing is an event of some 5,000 subjects who are there for a while: a minute at 2,000 events a second. Of always the same ones, records would get
-// longer with every doubling of their events, and memory would grow for as long as anybody looked.
-func passing(n int) string {
-	numbers, turn := load.Numbers(), n/stay
+// people is an event of people who are all known once the warm-up is through. The regulars are so few that it does not matter that a record gets a
+// hundred bytes longer with every doubling of its events; the many fill tables that no cache holds, and each is met once in ten minutes at 2,000
+// events a second. Of always the same thousands, records would grow for as long as anybody looked, and with ever new people the tables would.
+func people(n int) string {
+	numbers, who, device := load.Numbers(), n%regulars, n%regulars
+	if n%seldomEvery == 0 {
+		who = regulars + n/seldomEvery%many
+		device = who * 7 % many
+	}
 	return fmt.Sprintf(`{"phone_number":%q,"event":"sign_in","account_id":"a%d","device_id":"d%d","ip":"198.18.%d.%d"}`,
-		numbers[(turn*1000+n%1000)%len(numbers)], turn*2000+n%2000, turn*1500+n%1500, turn%256, n%250)
+		numbers[who%len(numbers)], who, device, who/250%250, n%250)
 }
 
 // level is something that is watched: what of it must not grow, and where it comes from.
@@ -97,7 +106,7 @@ func soakOf(b *bench, p *process) error {
 	}
 	b.printf("soak: %v at %.0f events/s", span, rate)
 	done := make(chan *result, 1)
-	go func() { done <- pace(b.ctx, address, 32, rate, span, passing) }()
+	go func() { done <- pace(b.ctx, address, 32, rate, span, people) }()
 	samples, err := watch(b, p, done, span)
 	if err != nil {
 		return err
