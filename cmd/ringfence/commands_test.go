@@ -124,6 +124,19 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// TestReplayOldEvents holds that a list changes nothing about numbers that are not on it, however old the events are.
+func TestReplayOldEvents(t *testing.T) {
+	var lines strings.Builder
+	for i := range 9 {
+		fmt.Fprintf(&lines, `{"occurred_at":"2025-01-02T03:04:0%dZ","event":"signup","phone_number":"+12025550144","account_id":"a%d"}`+"\n", i, i)
+	}
+	events, list := write(t, "events.ndjson", lines.String()), write(t, "list.txt", "+12025550143\n")
+	without, with := command(t, "", "replay", events), command(t, "", "replay", events, "--list", "disposable="+list)
+	if without.code != exitOK || !without.says("block 4") || with.out != without.out {
+		t.Errorf("with a list\n%swithout\n%s", with.out, without.out)
+	}
+}
+
 func TestReplayCommand(t *testing.T) {
 	events := write(t, "events.csv", "occurred_at,caller,label\n2026-01-02 03:04:05,+1 202 555 0143,abuse\n2026-01-02 03:04:04,2025550143,\nx,y,z,w\n")
 	list := write(t, "list.txt", "+12025550143\nx\n")

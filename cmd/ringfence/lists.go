@@ -51,10 +51,10 @@ func newLists() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			i := &listImport{store: store, hasher: hasher, list: args[0], region: region, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
+			i := &listImport{store: store, hasher: hasher, added: time.Now().Unix(), list: args[0], region: region, stderr: cmd.ErrOrStderr(), refused: map[string]int{}}
 			err = i.run(cmd.Context(), in)
-			if i.added > 0 { // what came before an error stays
-				err = errors.Join(err, f.noteDown(f.ring, "lists.import", "", fmt.Sprintf("on list %s: %d entries added or replaced, %d refused", i.list, i.added, i.read-i.added)))
+			if i.put > 0 { // what came before an error stays
+				err = errors.Join(err, f.noteDown(f.ring, "lists.import", "", fmt.Sprintf("on list %s: %d entries added or replaced, %d refused", i.list, i.put, i.read-i.put)))
 			}
 			err = errors.Join(err, store.Close())
 			if err == nil && strict && len(i.refused) > 0 {
@@ -75,6 +75,7 @@ func newLists() *cobra.Command {
 type listImport struct {
 	store  *pebblestore.Store
 	hasher *hashing.Hasher
+	added  int64 // when entries are put there
 	list   string
 	region string
 	stderr io.Writer
@@ -82,7 +83,7 @@ type listImport struct {
 	batch   []engine.ListEntry
 	line    int // of the file, 0 in an object
 	read    int
-	added   int
+	put     int
 	refused map[string]int // by cause
 }
 
@@ -98,7 +99,7 @@ func (i *listImport) run(ctx context.Context, in io.Reader) error {
 	if err := errors.Join(read(ctx, b), i.flush(ctx)); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(i.stderr, "ringfence: %d read, %d on list %s, %d refused\n", i.read, i.added, i.list, i.read-i.added)
+	_, err := fmt.Fprintf(i.stderr, "ringfence: %d read, %d on list %s, %d refused\n", i.read, i.put, i.list, i.read-i.put)
 	for _, cause := range slices.Sorted(maps.Keys(i.refused)) {
 		_, _ = fmt.Fprintf(i.stderr, "  %6d %s\n", i.refused[cause], cause)
 	}
@@ -162,8 +163,8 @@ func (i *listImport) add(ctx context.Context, raw string) error {
 			return err
 		}
 	}
-	i.added++
-	i.batch = append(i.batch, engine.ListEntry{List: i.list, Subject: i.hasher.Phone(n), Reason: "import", Added: time.Now().Unix()})
+	i.put++
+	i.batch = append(i.batch, engine.ListEntry{List: i.list, Subject: i.hasher.Phone(n), Reason: "import", Added: i.added})
 	if len(i.batch) < importBatch {
 		return nil
 	}
