@@ -11,6 +11,11 @@ const (
 	ByScore
 )
 
+// Code returns the reason code of what decides whatever the score is, "" where the score does.
+func (g Grounds) Code() string {
+	return [...]string{ByDenyList: "LIST_DENY", ByLimit: "ACCOUNTS_PER_PHONE", ByAllowList: "LIST_ALLOW", ByScore: ""}[g]
+}
+
 // Verdict is an Assessment without words: what a policy decides of an event, and which rules had a
 // part in it. It is reused between calls of Judge: the slices keep their room.
 type Verdict struct {

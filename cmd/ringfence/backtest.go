@@ -83,6 +83,9 @@ While a server has the folder open, have it do the test (POST /v1/backtests), or
   ringfence backtest --data past --keyring .ringfence/keyring.json --policy new.yaml
 
 -o json prints the result, -o csv a line for every threshold, -o ndjson a line for every event. Shares come with intervals at 95 %.
+A line of ndjson has all that the figures are made of: what was decided and why (was, was_score, was_by, was_reasons), what would have been (decision,
+score, by, reasons), the label, whether it counts (state) and for how many (weight), and the number's token, or of a FILE only which number of it.
+by is the list or limit that decides whatever the score. At a threshold, events are acted on whose level is as high.
 Nothing changes: a policy is in force only once somebody puts it there.`
 
 func newBacktest() *cobra.Command {
@@ -166,6 +169,20 @@ func (p *past) name(id string) string {
 		return id
 	}
 	return fmt.Sprintf("line %d", parsed.Seq())
+}
+
+// phones returns what names the number of an event. Those of a file are counted: its pseudonyms hide nothing, see openScratch.
+func (p *past) phones() func(hashing.Subject) string {
+	met := map[hashing.Subject]string{}
+	return func(s hashing.Subject) string {
+		if p.lines == nil || !s.Given() {
+			return s.Token()
+		}
+		if met[s] == "" {
+			met[s] = fmt.Sprintf("number %d", len(met)+1)
+		}
+		return met[s]
+	}
 }
 
 // run tries a policy.

@@ -15,6 +15,8 @@ import (
 
 	"github.com/guptarohit/asciigraph"
 
+	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
 	"github.com/ringfence/ringfence/scoring/backtest"
 )
 
@@ -348,19 +350,24 @@ func printCurve(w io.Writer, r *backtest.Result) error {
 	return err
 }
 
-// eventLine is what is printed of one event.
+// eventLine is what is printed of one event: all that the figures of the result are made of.
 type eventLine struct {
-	ID       string       `json:"assessment_id"`
-	At       string       `json:"occurred_at"`
-	Was      string       `json:"was"`
-	WasScore int          `json:"was_score"`
-	State    string       `json:"state"`
-	Label    string       `json:"label,omitempty"`
-	Weight   float64      `json:"weight,omitempty"`
-	Decision string       `json:"decision,omitempty"` // "" when it was not judged
-	Score    int          `json:"score"`
-	Level    int          `json:"level"` // of thresholds: the score, -1 allowed whatever it is, 101 blocked whatever it is
-	Reasons  []eventPoint `json:"reasons"`
+	ID         string       `json:"assessment_id"`
+	At         string       `json:"occurred_at"`
+	Phone      string       `json:"phone_token,omitempty"` // "number 1", "number 2", ... of a file
+	Was        string       `json:"was"`
+	WasScore   int          `json:"was_score"`
+	WasBy      string       `json:"was_by,omitempty"` // the code of what decided whatever the score
+	WasReasons []eventPoint `json:"was_reasons"`      // null when the policy that decided is gone
+	State      string       `json:"state"`
+	Label      string       `json:"label,omitempty"`
+	Weight     float64      `json:"weight,omitempty"`
+	Unread     []string     `json:"not_replayable,omitempty"` // of an event that was not judged
+	Decision   string       `json:"decision,omitempty"`       // "" when it was not judged
+	Score      int          `json:"score"`
+	Level      int          `json:"level"`        // of thresholds: the score, -1 allowed whatever it is, 101 blocked whatever it is
+	By         string       `json:"by,omitempty"` // the code of what decides whatever the score
+	Reasons    []eventPoint `json:"reasons"`
 }
 
 type eventPoint struct {
@@ -369,21 +376,32 @@ type eventPoint struct {
 	Points int    `json:"points"`
 }
 
+func eventPoints(v *scoring.Verdict, rules []scoring.Rule) []eventPoint {
+	points := []eventPoint{}
+	for _, f := range v.Fired {
+		points = append(points, eventPoint{rules[f.Rule].Code, f.Step, f.Points})
+	}
+	return points
+}
+
 // eventPrinter returns what writes a line of JSON for every event.
 func eventPrinter(w io.Writer, p *past) func(*backtest.Row) error {
-	rules := p.policy.Rules()
+	rules, phones := p.policy.Rules(), p.phones()
 	out := json.NewEncoder(w)
+	var was scoring.Verdict
 	return func(r *backtest.Row) error {
 		e := r.Entry
 		l := eventLine{
-			ID: p.name(e.ID.String()), At: timeText(e.Time), Was: e.Verdict.String(), WasScore: e.Score,
+			ID: p.name(e.ID.String()), At: timeText(e.Time), Phone: phones(e.Subjects[hashing.Phone]), Was: e.Verdict.String(), WasScore: e.Score,
 			State: r.State.String(), Label: r.Label.String(), Weight: r.Weight, Reasons: []eventPoint{},
 		}
+		if wrote, known := r.Was(&was); known {
+			l.WasBy, l.WasReasons = was.By.Code(), eventPoints(&was, wrote)
+		}
 		if r.Judged() {
-			l.Decision, l.Score, l.Level = r.New.Decision.String(), r.New.Score, r.Level()
-			for _, f := range r.New.Fired {
-				l.Reasons = append(l.Reasons, eventPoint{rules[f.Rule].Code, f.Step, f.Points})
-			}
+			l.Decision, l.Score, l.Level, l.By, l.Reasons = r.New.Decision.String(), r.New.Score, r.Level(), r.New.By.Code(), eventPoints(r.New, rules)
+		} else {
+			l.Unread = r.Unread()
 		}
 		return out.Encode(&l)
 	}

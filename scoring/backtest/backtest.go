@@ -93,6 +93,18 @@ func (r *Row) Judged() bool { return r.State != NotReplayable && r.State != Lost
 // Level places an event for thresholds: its score, Never or Always.
 func (r *Row) Level() int { return r.level }
 
+// Was judges the event once more by the policy that wrote it, into v, and returns the rules of that policy; known is false when it is gone.
+func (r *Row) Was(v *scoring.Verdict) (rules []scoring.Rule, known bool) {
+	if r.writer.policy == nil {
+		return nil, false
+	}
+	r.writer.policy.Judge(r.Entry.Values, r.Entry.ID.Draw(), v)
+	return r.writer.rules, true
+}
+
+// Unread returns what the policy reads and nobody recorded of the event.
+func (r *Row) Unread() []string { return r.writer.unread }
+
 // Levels of events about which no threshold decides.
 const (
 	Never  = -1  // on the allow list

@@ -93,29 +93,25 @@ func (c change) String() string {
 	return fmt.Sprintf("%s %+d was %+d", c.code, c.now, c.old)
 }
 
-var groundCodes = map[scoring.Grounds]string{
-	scoring.ByDenyList: "LIST_DENY", scoring.ByLimit: "ACCOUNTS_PER_PHONE", scoring.ByAllowList: "LIST_ALLOW",
-}
-
 // changes compares what the policy that wrote the log said with what the new one says. The
 // result is good until the next call.
 func (f *flips) changes(r *Row) []change {
-	if r.writer.policy == nil {
+	rules, known := r.Was(&f.old)
+	if !known {
 		return nil
 	}
-	r.writer.policy.Judge(r.Entry.Values, r.Entry.ID.Draw(), &f.old)
 	all := f.changed[:0]
 	if f.old.By != r.New.By {
-		if code := groundCodes[f.old.By]; code != "" {
+		if code := f.old.By.Code(); code != "" {
 			all = append(all, change{code: code, old: 1, alone: true})
 		}
-		if code := groundCodes[r.New.By]; code != "" {
+		if code := r.New.By.Code(); code != "" {
 			all = append(all, change{code: code, now: 1, alone: true})
 		}
 	}
 	first := len(all)
 	for _, fired := range f.old.Fired {
-		all = append(all, change{code: r.writer.rules[fired.Rule].Code, old: fired.Points})
+		all = append(all, change{code: rules[fired.Rule].Code, old: fired.Points})
 	}
 	for _, fired := range r.New.Fired {
 		code := r.rules[fired.Rule].Code
