@@ -1,4 +1,4 @@
-.PHONY: faults faults-store faults-server faults-long faults-links faults-flips faults-cuts faults-writes faults-model faults-kill faults-replies faults-full faults-overload faults-soak sweep-cost backtest-memory sabotage release snapshot latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale load demo fuzz
+.PHONY: faults faults-store faults-server faults-long faults-links faults-flips faults-cuts faults-writes faults-model faults-kill faults-replies faults-full faults-overload faults-soak sweep-cost backtest-memory sabotage release snapshot latency invert verify vuln sbom reproducible tools check-packages build run test race vet lint bench bench-run bench-gate bench-baseline bench-peers bench-scale detection load demo fuzz
 
 GOLANGCI := 2.15.0
 GOVULNCHECK := v1.1.4
@@ -189,6 +189,10 @@ sweep-cost:
 # What a rescore and a replay of 10,000,000 events keep in memory: one to three minutes, of which the replay is most.
 backtest-memory:
 	RINGFENCE_LONG=10000000 go test -count 1 -timeout 0 -v -run 'TestMemoryIsBounded$$' ./scoring/backtest
+
+# What the default policy notices of made-up campaigns, also the less intense they are: the tables of bench/DETECTION.md. A minute or two.
+detection:
+	RINGFENCE_LONG=1 go test -count 1 -v -run 'DefaultPolicyOn|RecallBy' ./bench
 
 # Breaks the product on purpose: every harness has to notice.
 sabotage:

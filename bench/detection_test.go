@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -226,39 +227,68 @@ func TestDefaultPolicyOnMadeUpTraffic(t *testing.T) {
 	}
 }
 
-// ladders are intensities of each campaign, from what cannot be noticed to what cannot be missed.
-var ladders = map[string][]float64{
-	traffic.AccountFarm: {2, 3, 4, 6, 10, 30, 100}, traffic.DistributedFarm: {2, 3, 4, 6, 10, 30, 60},
-	traffic.SIMFarm: {1, 3, 10, 20, 50, 200}, traffic.SMSPumping: {5, 20, 30, 60, 200, 1000},
-	traffic.Disposable: {1, 3, 6, 12}, traffic.SlowAndLow: {0.5, 2, 6, 24}, traffic.Stranger: {2, 4, 6, 8, 12, 30},
+// ladder is intensities of a campaign, with a share of its numbers on the bought list, nil to draw it.
+type ladder struct {
+	campaign string
+	listed   *float64
+	rungs    []float64
+}
+
+// ladders go from what is not noticed to what cannot be missed.
+func ladders() []ladder {
+	half, tenth, none := 0.5, 0.1, 0.0
+	return []ladder{
+		{traffic.AccountFarm, nil, []float64{2, 3, 4, 6, 10, 30, 100}},
+		{traffic.DistributedFarm, nil, []float64{2, 3, 4, 6, 10, 30, 60}},
+		{traffic.SIMFarm, nil, []float64{0.05, 0.1, 0.2, 0.3, 0.5, 1, 3, 10, 20, 50, 200}},
+		{traffic.SMSPumping, nil, []float64{2, 5, 10, 20, 30, 60, 200, 1000}},
+		{traffic.Disposable, nil, []float64{1, 3, 6, 12}},
+		{traffic.Disposable, &half, []float64{1, 2, 3, 6, 12}},
+		{traffic.Disposable, &tenth, []float64{1, 2, 3, 6, 12}},
+		{traffic.Disposable, &none, []float64{1, 2, 3, 6, 12}},
+		{traffic.Stranger, nil, []float64{2, 4, 6, 8, 12, 30}},
+		{traffic.SlowAndLow, nil, []float64{0.5, 2, 6, 24}},
+	}
 }
 
 // noise is how far two shares of a hundred events or so may lie apart by chance.
 const noise = 0.05
 
-// TestRecallByIntensity shows how hard a campaign can go about it before it is noticed.
+// unnoticed is what share of a campaign at most is noticed at the foot of its ladders.
+const unnoticed = 0.05
+
+// TestRecallByIntensity shows how hard a campaign can go about it before it is noticed, and holds that the ladders go down to where it is not.
 func TestRecallByIntensity(t *testing.T) {
 	if os.Getenv("RINGFENCE_LONG") == "" {
-		t.Skip("takes half a minute; set RINGFENCE_LONG=1")
+		t.Skip("takes a minute; set RINGFENCE_LONG=1")
 	}
-	for _, name := range traffic.CampaignNames() {
-		var first, last float64
-		for i, intensity := range ladders[name] {
+	all := map[string][]float64{} // shares that are noticed
+	for _, l := range ladders() {
+		list := "drawn"
+		if l.listed != nil {
+			list = fmt.Sprintf("%.0f %%", 100**l.listed)
+		}
+		var shares []float64
+		for _, intensity := range l.rungs {
 			s := &share{}
 			for _, j := range judge(t, scoring.Default(), traffic.Config{
-				Seed: firstHeldOut, People: 300, Campaigns: []string{name}, Intensity: map[string]float64{name: intensity}, Runs: 4,
+				Seed: firstHeldOut, People: 300, Campaigns: []string{l.campaign}, Intensity: map[string]float64{l.campaign: intensity}, Listed: l.listed, Runs: 4,
 			}) {
 				if j.Abuse() {
 					s.count(j.decision)
 				}
 			}
-			t.Logf("%-18s %8.1f %s", name, intensity, s)
-			if last = s.rate(scoring.Challenge); i == 0 {
-				first = last
-			}
+			t.Logf("%-18s listed %-6s %8.2f %s", l.campaign, list, intensity, s)
+			shares = append(shares, s.rate(scoring.Challenge))
 		}
-		if last < first-noise {
-			t.Errorf("%s is noticed more often when it is less intense", name)
+		if shares[len(shares)-1] < shares[0]-noise {
+			t.Errorf("%s is noticed more often when it is less intense", l.campaign)
+		}
+		all[l.campaign] = append(all[l.campaign], shares...)
+	}
+	for _, name := range traffic.CampaignNames() {
+		if least := slices.Min(append(all[name], 1)); least > unnoticed {
+			t.Errorf("%s: the ladders end where %.0f %% is noticed", name, 100*least)
 		}
 	}
 }

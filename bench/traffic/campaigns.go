@@ -26,7 +26,8 @@ const (
 	SMSPumping = "sms_pumping"
 
 	// Disposable signs up accounts on numbers of public inboxes, each with a device and an
-	// address of its own. Accounts on each number, 3 to 12; 90 to 99 % of the numbers are on the bought list.
+	// address of its own. Accounts on each number, 3 to 12; 90 to 99 % of the numbers are on the bought list,
+	// unless Config.Listed says otherwise.
 	Disposable = "disposable"
 
 	// SlowAndLow is patient: at most three accounts on a number. Accounts in a day, 0.5 to 6.
@@ -168,7 +169,10 @@ func (w *maker) smsPumping(a *attack) {
 
 func (w *maker) disposable(a *attack) {
 	accounts, start := a.begins(3, 12)
-	known := 0.9 + 0.09*w.random.Float64()
+	known := 0.9 + 0.09*w.random.Float64() // drawn even where it is set: what follows stays as it is
+	if w.cfg.Listed != nil {
+		known = *w.cfg.Listed
+	}
 	for range w.between(20, 60) {
 		number, _ := w.number(false)
 		if w.chance(known) {

@@ -120,6 +120,11 @@ func TestSeedDecides(t *testing.T) {
 	if len(per) == 0 || !slices.Equal(w.Runs, slices.Repeat([]Run{{Disposable, 5}}, 3)) {
 		t.Errorf("runs %v", w.Runs)
 	}
+	listed := 0.0
+	bare := made(t, Config{Seed: 1, People: 50, Campaigns: []string{Disposable}, Intensity: map[string]float64{Disposable: 5}, Runs: 3, Listed: &listed})
+	if len(bare.Disposable) != 0 || len(w.Disposable) == 0 || !bytes.Equal(written(t, bare), written(t, w)) {
+		t.Errorf("%d on the bought list, not none of %d, or other events", len(bare.Disposable), len(w.Disposable))
+	}
 	for _, bad := range []Config{{}, {People: MaxPeople + 1}, {People: 1, Campaigns: []string{"x"}}} {
 		if _, err := New(bad); err == nil {
 			t.Errorf("%+v was accepted", bad)

@@ -24,6 +24,9 @@ type Config struct {
 	// one.
 	Intensity map[string]float64
 
+	// Listed sets the share of the numbers of Disposable that are on the bought list, 0 to 1. Nil draws 90 to 99 %.
+	Listed *float64
+
 	// Runs is how often each campaign runs, each time with an intensity of its own.
 	// Default: once for every 2,000 people begun.
 	Runs int
