@@ -37,25 +37,11 @@ type backtestFlags struct {
 	to       string
 	asOf     string
 	examples int
-	output   formOrCSV
+	output   output
+	table    string
 	page     string
 	costFP   float64 // 0 with costFN: costs do not matter
 	costFN   float64
-}
-
-// formOrCSV is an output that may be csv, too.
-type formOrCSV struct{ output }
-
-// Set takes the name of a form.
-func (o *formOrCSV) Set(name string) error {
-	if name == "csv" {
-		o.output = "csv"
-		return nil
-	}
-	if o.output.Set(name) != nil {
-		return errors.New("table, json, ndjson or csv")
-	}
-	return nil
 }
 
 const backtestHelp = `Says what a policy would have decided about the past. Without FILE, about the log of a data folder that no server has open, or with
@@ -83,18 +69,23 @@ While a server has the folder open, have it do the test (POST /v1/backtests), or
   ringfence backtest --data past --keyring .ringfence/keyring.json --policy new.yaml
 
 -o json prints the result, -o csv a line for every threshold, -o ndjson a line for every event. Shares come with intervals at 95 %.
+With --table, csv and ndjson have a line for every threshold (curve), reason (reasons), example of a flip (flips, see --examples) or kind of
+decision before and after (moves).
 A line of ndjson has all that the figures are made of: what was decided and why (was, was_score, was_by, was_reasons), what would have been (decision,
 score, by, reasons), the label, whether it counts (state) and for how many (weight), and the number's token, or of a FILE only which number of it.
 by is the list or limit that decides whatever the score. At a threshold, events are acted on whose level is as high.
 Nothing changes: a policy is in force only once somebody puts it there.`
 
 func newBacktest() *cobra.Command {
-	f := backtestFlags{output: formOrCSV{"table"}}
+	f := backtestFlags{output: "table"}
 	cmd := &cobra.Command{
 		Use: "backtest [FILE]", Short: "say what a policy would have decided about the past", Long: backtestHelp, Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.checkTable(); err != nil {
+				return err
+			}
 			return f.with(cmd, args, func(past *past) error {
-				if f.output.output == "ndjson" {
+				if f.table == "events" {
 					past.cfg.Each = eventPrinter(cmd.OutOrStdout(), past)
 				}
 				result, err := past.run(cmd.Context(), past.policy)
@@ -104,13 +95,26 @@ func newBacktest() *cobra.Command {
 				if err := f.writePage(result); err != nil {
 					return err
 				}
-				return printBacktest(cmd.OutOrStdout(), result, f.output.output)
+				return printBacktest(cmd.OutOrStdout(), result, f.output, f.table)
 			})
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().VarP(&f.output, "output", "o", "table, json, ndjson or csv")
+	addSheets(cmd, &f.output, &f.table, "curve", "events", "reasons", "flips", "moves")
+	cmd.Flag("table").Usage = "what -o csv and ndjson have a line for: curve, events (ndjson only), reasons, flips or moves (default: of csv curve, of ndjson events)"
 	return cmd
+}
+
+func (f *backtestFlags) checkTable() error {
+	_, err := isSheet(f.output, f.table)
+	switch {
+	case err != nil:
+	case f.output == "csv" && f.table == "events":
+		return usage("--table events is for -o ndjson: an event has more in it than a line of csv")
+	case f.output == "ndjson" && f.table == "":
+		f.table = "events"
+	}
+	return err
 }
 
 func (f *backtestFlags) add(cmd *cobra.Command) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,16 +19,24 @@ import (
 	"github.com/ringfence/ringfence/scoring/backtest"
 )
 
-// printBacktest writes a result. The events of ndjson are written by then.
-func printBacktest(w io.Writer, r *backtest.Result, form output) error {
+// printBacktest writes a result. Its events are written by then, if they are what is asked for.
+func printBacktest(w io.Writer, r *backtest.Result, form output, table string) error {
 	switch form {
 	case "json":
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(r)
-	case "csv":
-		return printCurve(w, r)
-	case "ndjson":
+	case "csv", "ndjson":
+		switch table {
+		case "", "curve":
+			return curveSheet(r).print(w, form)
+		case "reasons":
+			return reasonSheet(r).print(w, form)
+		case "flips":
+			return flipSheet(r).print(w, form)
+		case "moves":
+			return moveSheet(r).print(w, form)
+		}
 		return nil
 	}
 	p := &lines{w: w}
@@ -316,38 +323,6 @@ func (p *lines) calibration(r *backtest.Result) {
 			p.f("%d to %d\t%s\t%d\n", c.From, c.To, percent(c.Probability), c.Labels)
 		}
 	})
-}
-
-// printCurve writes a line of CSV for every threshold, with what it costs in the last column where errors have a cost.
-func printCurve(w io.Writer, r *backtest.Result) error {
-	c := csv.NewWriter(w)
-	head := strings.Split("threshold,acted_on,tp,fp,fn,tn,precision,precision_low,precision_high,recall,recall_low,recall_high,fpr,fpr_low,fpr_high", ",")
-	if r.Costs != nil {
-		head = append(head, "cost")
-	}
-	err := c.Write(head)
-	for _, p := range r.Curve {
-		number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-		cells := []string{strconv.Itoa(p.Threshold), strconv.FormatUint(p.Events, 10), number(p.TP), number(p.FP), number(p.FN), number(p.TN)}
-		for _, rate := range []backtest.Rate{p.Precision, p.Recall, p.FPR} {
-			if rate.Known() {
-				cells = append(cells, number(rate.Share), number(rate.Low), number(rate.High))
-			} else {
-				cells = append(cells, "", "", "")
-			}
-		}
-		if p.Loss != nil {
-			cells = append(cells, number(*p.Loss))
-		}
-		if err == nil {
-			err = c.Write(cells)
-		}
-	}
-	c.Flush()
-	if err == nil {
-		err = c.Error()
-	}
-	return err
 }
 
 // eventLine is what is printed of one event: all that the figures of the result are made of.

@@ -18,8 +18,8 @@ func (f *backtestFlags) openServer(cmd *cobra.Command, args []string, p *past) (
 	switch {
 	case len(args) > 0:
 		return usage("--running asks a server about its own log, and takes no FILE")
-	case f.output.output == "ndjson":
-		return usage("--running brings a result and no events: --output takes table, json or csv")
+	case f.table == "events":
+		return usage("--running brings a result and no events: -o ndjson takes --table curve, reasons, flips or moves")
 	}
 	if f.in.policy == "" {
 		p.policy, err = f.client.policyNamed(cmd.Context(), "@live")

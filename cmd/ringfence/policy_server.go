@@ -142,9 +142,14 @@ func newPolicyRollback() *cobra.Command {
 
 func newPolicyHistory() *cobra.Command {
 	var f clientFlags
+	var table string
 	cmd := &cobra.Command{
 		Use: "history", Short: "the versions of a running server, newest first, and what was changed by whom and why", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			lines, err := isSheet(f.output, table)
+			if err != nil {
+				return err
+			}
 			all, err := f.client().Policies(cmd.Context(), "")
 			for page := all; err == nil && page.Cursor != ""; {
 				if page, err = f.client().Policies(cmd.Context(), page.Cursor); err == nil {
@@ -154,11 +159,14 @@ func newPolicyHistory() *cobra.Command {
 			if err != nil {
 				return explained(err)
 			}
-			all.Cursor = ""
+			if all.Cursor = ""; lines {
+				return historySheet(all, table).print(cmd.OutOrStdout(), f.output)
+			}
 			return f.print(cmd.OutOrStdout(), all, func(w io.Writer) { printHistory(w, all) })
 		},
 	}
 	f.add(cmd)
+	addSheets(cmd, &f.output, &table, "versions", "changes")
 	return cmd
 }
 
@@ -182,7 +190,8 @@ func printHistory(w io.Writer, all *api.PolicyPage) {
 }
 
 const shadowHelp = `Runs a policy in shadow on a running server: it judges every event beside the live one, and changes nothing. Up to four run at once. With
---end, it no longer runs. Without FILE or VERSION, prints what those in shadow would have decided otherwise.
+--end, it no longer runs. Without FILE or VERSION, prints what those in shadow would have decided otherwise: with -o csv or ndjson a line for
+every version and kind of decision before and after or, with --table versions, how many events and numbers stand behind each.
 
   ringfence policy shadow new.yaml --note "is it too strict"
   ringfence policy shadow --maturity 336h
@@ -193,12 +202,16 @@ func newPolicyShadow() *cobra.Command {
 	var end bool
 	var q api.ReportQuery
 	var maturity time.Duration
+	var table string
 	cmd := &cobra.Command{
 		Use: "shadow [FILE|VERSION]", Short: "try a policy on live traffic, and say what it would change", Long: shadowHelp, Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				q.Maturity = int64(maturity.Seconds())
-				return f.report(cmd, q)
+				return f.report(cmd, q, table)
+			}
+			if f.output == "csv" || table != "" {
+				return usage("-o csv and --table are for a report: leave out FILE or VERSION")
 			}
 			if err := f.check(); err != nil {
 				return err
@@ -215,6 +228,7 @@ func newPolicyShadow() *cobra.Command {
 		},
 	}
 	f.add(cmd, false)
+	addSheets(cmd, &f.output, &table, "moves", "versions")
 	fl := cmd.Flags()
 	fl.BoolVar(&end, "end", false, "end the shadow")
 	fl.Uint32Var(&q.Version, "version", 0, "of the report: one version, also one that no longer runs")
@@ -225,7 +239,11 @@ func newPolicyShadow() *cobra.Command {
 }
 
 // report prints what policies in shadow would have decided otherwise.
-func (f *rolloutFlags) report(cmd *cobra.Command, q api.ReportQuery) error {
+func (f *rolloutFlags) report(cmd *cobra.Command, q api.ReportQuery, table string) error {
+	lines, err := isSheet(f.output, table)
+	if err != nil {
+		return err
+	}
 	r, err := f.client().ShadowReport(cmd.Context(), q)
 	if err != nil {
 		return explained(err)
@@ -233,6 +251,9 @@ func (f *rolloutFlags) report(cmd *cobra.Command, q api.ReportQuery) error {
 	var shadows []backtest.Shadow
 	if err := json.Unmarshal(r.Shadows, &shadows); err != nil {
 		return errors.New("the server answers something else than a report; is it of this version?")
+	}
+	if lines {
+		return shadowSheet(shadows, table).print(cmd.OutOrStdout(), f.output)
 	}
 	return f.print(cmd.OutOrStdout(), r, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "live\tversion %d\t%s to %s\n", r.Live, r.From, r.To)

@@ -22,6 +22,9 @@ outcomes and labels.
   ringfence tune --review-capacity 200                  no more than 200 reviews a day
   ringfence tune --points --max-fpr 0.005 --write new.yaml
 
+-o json prints the proposal with all that is needed to repeat it (as_of, maturity_seconds, seed), -o csv and -o ndjson two lines for every decision:
+what its threshold does before and after.
+
 With --points, the points that labels speak for come first, and thresholds are looked for on what they lead to. Exits 3 when no threshold
 meets the goal. Nothing is published: try the file, then put it in force.
 
@@ -61,7 +64,7 @@ func newTune() *cobra.Command {
 	fl.Float64Var(&f.capacity, "review-capacity", 0, "how many events a day people can review")
 	fl.BoolVar(&f.points, "points", false, "take suggested points first")
 	fl.StringVar(&f.write, "write", "", "write the proposed policy to this file")
-	fl.VarP(&f.output, "output", "o", "table or json")
+	addSheets(cmd, &f.output, nil)
 	return cmd
 }
 
@@ -170,9 +173,12 @@ func costsOf(before, after *backtest.Result, proposal *backtest.Proposal, goal b
 }
 
 func (f *tuneFlags) print(w io.Writer, r *backtest.Result, policy *scoring.Policy, proposal *backtest.Proposal, costs *proposedCosts) error {
-	if f.output != "table" {
+	switch f.output {
+	case "csv", "ndjson":
+		return proposalSheet(proposal, r.Costs != nil).print(w, f.output)
+	case "json":
 		out := map[string]any{
-			"digest": r.Digest, "thresholds": proposal.Thresholds, "changes": proposal.Words, "policy": string(proposal.Doc),
+			"digest": r.Digest, "mode": r.Mode, "as_of": r.AsOf, "maturity_seconds": r.Maturity, "seed": r.Seed, "thresholds": proposal.Thresholds, "changes": proposal.Words, "policy": string(proposal.Doc),
 			"abuse": r.Abuse, "legitimate": r.Legitimate, "calibration": r.Calibration,
 			"notes": proposal.Notes,
 		}
