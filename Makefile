@@ -18,7 +18,7 @@ test: vet
 # What builds the product twice learns nothing from the race detector, what compares times learns something wrong, and what asks
 # the program one thing after another for minutes (the documentation, long lists and files, the search for digits) has done so in make test.
 race:
-	go test -race -timeout 20m -skip 'TestBuildsAreReproducible|TestLatencyTellsNothing|TestDocs$$|TestRealList|TestCanaries|TestBacktestFile|TestTune$$|TestImportSurvivesKills' ./...
+	go test -race -timeout 20m -skip 'TestBuildsAreReproducible|TestLatencyTellsNothing|TestDocs$$|TestRealList|TestCanaries|TestBacktestFile|TestEveryFigure|TestSheets|TestTune$$|TestImportSurvivesKills' ./...
 
 vet:
 	test -z "$$(gofmt -l .)"
