@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringfence/ringfence/bench/load"
 	"github.com/ringfence/ringfence/bench/traffic"
 	"github.com/ringfence/ringfence/cmd/ringfence/replay"
 	"github.com/ringfence/ringfence/engine"
@@ -30,11 +31,28 @@ type judged struct {
 // judge scores a world by a policy, with the bought list of disposable numbers loaded.
 func judge(tb testing.TB, p *scoring.Policy, cfg traffic.Config) []judged {
 	tb.Helper()
+	w, text := written(tb, cfg)
+	return read(tb, w, said(tb, p, cfg.Seed, w, text))
+}
+
+// written makes up a world, and the file of its events.
+func written(tb testing.TB, cfg traffic.Config) (*traffic.World, []byte) {
+	tb.Helper()
 	w, err := traffic.New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ring, err := hashing.NewKeyring(rand.NewChaCha8([32]byte{byte(cfg.Seed)}), time.Unix(0, 0))
+	var text bytes.Buffer
+	if err := w.Write(&text); err != nil {
+		tb.Fatal(err)
+	}
+	return w, text.Bytes()
+}
+
+// said is what a replay of the file of a world says of every event.
+func said(tb testing.TB, p *scoring.Policy, seed uint64, w *traffic.World, text []byte) *bytes.Buffer {
+	tb.Helper()
+	ring, err := hashing.NewKeyring(rand.NewChaCha8([32]byte{byte(seed)}), time.Unix(0, 0))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -58,17 +76,28 @@ func judge(tb testing.TB, p *scoring.Policy, cfg traffic.Config) []judged {
 	if err := store.PutEntries(tb.Context(), h.Domain(), entries, nil); err != nil {
 		tb.Fatal(err)
 	}
-	var in, out bytes.Buffer
-	if err := w.Write(&in); err != nil {
-		tb.Fatal(err)
-	}
+	var out bytes.Buffer
 	if _, err := replay.Run(tb.Context(), replay.Config{
 		Store: store, Hasher: h, Policy: p, Assessments: &out,
 		Refused: func(line int, why error) { tb.Fatalf("line %d: %v", line, why) },
-	}, replay.Input{From: &in}); err != nil {
+	}, replay.Input{From: bytes.NewReader(text)}); err != nil {
 		tb.Fatal(err)
 	}
-	return read(tb, w, &out)
+	return &out
+}
+
+// BenchmarkTraffic is made-up people and campaigns from the lines of a file to what is said of each: read, hashed, counted in memory and judged by
+// the default policy. An operation is one event.
+func BenchmarkTraffic(b *testing.B) {
+	w, text := written(b, traffic.Config{Seed: 1, People: 1000})
+	p, used := scoring.Default(), load.CPU()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += len(w.Events) {
+		said(b, p, 1, w, text)
+	}
+	rounds := (b.N + len(w.Events) - 1) / len(w.Events)
+	b.ReportMetric(float64((load.CPU()-used).Nanoseconds())/1e3/float64(rounds*len(w.Events)), "cpu-us/event")
 }
 
 // read matches what replay says of every event with the event.

@@ -48,9 +48,19 @@ func cellText(cell any) string {
 	case float64:
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	case []string:
-		return strings.Join(v, ", ")
+		return harmless(strings.Join(v, ", "))
+	case string:
+		return harmless(v)
 	}
 	return fmt.Sprint(cell)
+}
+
+// harmless is a text that no spreadsheet takes for a formula: what begins as one gets a quote in front, as OWASP has it (CSV injection).
+func harmless(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
+		return "'" + text
+	}
+	return text
 }
 
 func (s *sheet) printJSON(w io.Writer) error {

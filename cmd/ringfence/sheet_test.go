@@ -72,3 +72,18 @@ func asRow(t *testing.T, object string, columns []string) (row []string) {
 	}
 	return row
 }
+
+// TestCellsAreNoFormulas holds that what somebody wrote is text in a spreadsheet, and stays what it is in NDJSON.
+func TestCellsAreNoFormulas(t *testing.T) {
+	s := newSheet("note,points,codes")
+	s.add(`=HYPERLINK("x")`, -3, []string{"@A", "B"})
+	for form, want := range map[output]string{
+		"csv":    "note,points,codes\n\"'=HYPERLINK(\"\"x\"\")\",-3,\"'@A, B\"\n",
+		"ndjson": `{"note":"=HYPERLINK(\"x\")","points":-3,"codes":["@A","B"]}` + "\n",
+	} {
+		var b strings.Builder
+		if err := s.print(&b, form); err != nil || b.String() != want {
+			t.Errorf("%s: %s, %v", form, b.String(), err)
+		}
+	}
+}
