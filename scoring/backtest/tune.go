@@ -18,7 +18,7 @@ type Goal struct {
 	CostFN       float64          // of letting abuse go
 
 	// ReviewCapacity, above 0, is how many events a day people can review: the lowest
-	// threshold of review is chosen that leaves them no more.
+	// threshold of review is chosen that leaves them no more, and meets the bounds where they are on review or challenge.
 	ReviewCapacity float64
 }
 
@@ -87,23 +87,28 @@ func (r *Result) Propose(p *scoring.Policy, goal Goal) (*Proposal, error) {
 // aim sets the thresholds that a goal asks for.
 func (r *Result) aim(at map[scoring.Decision]int, goal Goal) error {
 	targeted, err := goal.check()
-	if err != nil {
+	capped := goal.ReviewCapacity > 0
+	switch {
+	case err != nil:
 		return err
+	case targeted && at[goal.Decision] == 0, capped && at[scoring.Review] == 0:
+		return scoring.ErrNoPlace
 	}
 	if targeted {
-		if at[goal.Decision] == 0 {
-			return scoring.ErrNoPlace
+		least := 1
+		if capped && goal.Decision == scoring.Review {
+			least, capped = r.reviewable(at[scoring.Block], goal.ReviewCapacity), false
 		}
-		if at[goal.Decision] = r.threshold(goal); at[goal.Decision] == 0 {
+		if at[goal.Decision] = r.threshold(goal, least); at[goal.Decision] == 0 {
 			return ErrGoal
 		}
 		settle(at, goal.Decision)
 	}
-	if goal.ReviewCapacity > 0 {
-		if at[scoring.Review] == 0 {
-			return scoring.ErrNoPlace
-		}
+	if capped {
 		at[scoring.Review] = r.reviewable(at[scoring.Block], goal.ReviewCapacity)
+		if targeted && goal.Decision == scoring.Challenge { // whose bound holds whatever people can review
+			at[scoring.Review] = max(at[scoring.Review], at[scoring.Challenge])
+		}
 		settle(at, scoring.Review)
 	}
 	return nil
@@ -125,10 +130,10 @@ func (g *Goal) check() (targeted bool, err error) {
 	return targeted, nil
 }
 
-// threshold returns the score that meets a goal best, 0 when none does.
-func (r *Result) threshold(g Goal) int {
+// threshold returns the score from least on that meets a goal best, 0 when none does.
+func (r *Result) threshold(g Goal, least int) int {
 	best := 0
-	for at := 1; at <= 100; at++ {
+	for at := least; at <= 100; at++ {
 		p := &r.Curve[at]
 		switch {
 		case g.CostFP > 0 && (r.Abuse == 0 || r.Legitimate == 0): // one kind alone is cheapest at an end

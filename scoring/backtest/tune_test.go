@@ -167,6 +167,40 @@ func TestReviewCapacity(t *testing.T) {
 	}
 }
 
+// TestBoundsHoldWhateverCanBeReviewed holds that both goals are met, or the goal is refused.
+func TestBoundsHoldWhateverCanBeReviewed(t *testing.T) {
+	_, p, cfg := graded(t)
+	r := rescored(t, cfg)
+	days, met := float64(r.LastAt-r.FirstAt)/86400, 0
+	for d := scoring.Challenge; d <= scoring.Block; d++ {
+		for _, bound := range []float64{0, 0.02, 0.1, 0.5, 0.9, 1} {
+			for _, capacity := range []float64{0.1, 5, 40, 1e6} {
+				for _, g := range []Goal{{Decision: d, MaxFPR: &bound, ReviewCapacity: capacity}, {Decision: d, MinPrecision: &bound, ReviewCapacity: capacity}} {
+					proposal, err := r.Propose(p, g)
+					if errors.Is(err, ErrGoal) {
+						continue
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					met++
+					at := map[string]*Point{}
+					for i := range proposal.Thresholds {
+						at[proposal.Thresholds[i].Decision] = &proposal.Thresholds[i].After
+					}
+					aimed, reviews := at[d.String()], float64(at["review"].Events-at["block"].Events)/days
+					if g.MaxFPR != nil && aimed.FPR.Share > bound || g.MinPrecision != nil && aimed.Precision.Share < bound || reviews > capacity {
+						t.Errorf("%v within %v (false positives: %v), %v reviews a day at most: %+v, %v reviews", d, bound, g.MaxFPR != nil, capacity, aimed, reviews)
+					}
+				}
+			}
+		}
+	}
+	if met < 100 {
+		t.Errorf("only %d goals were met", met)
+	}
+}
+
 func TestGoalsThatCannotBeMet(t *testing.T) {
 	_, p, cfg := graded(t)
 	result := rescored(t, cfg)
