@@ -148,6 +148,7 @@ type past struct {
 	policy *scoring.Policy // the one to try
 	file   string          // where it is from, "" for none
 	lines  []int           // of a file: where each event stands, in the order of the log
+	place  record.Seq      // of a file: the number of the event that is read, in the store
 	cfg    backtest.Config
 	costFP float64 // 0 with costFN: costs do not matter
 	costFN float64
@@ -159,6 +160,7 @@ func (p *past) log(ctx context.Context, fn func(*record.Entry) error) error {
 	i := 0
 	return p.store.Scan(ctx, p.domain, engine.EventID{}, func(e *record.Entry) error {
 		if p.lines != nil {
+			p.place = e.ID.Seq()
 			e.ID = record.NewEventID(record.Seq(p.lines[i]), binary.BigEndian.Uint64(e.ID[8:])) //nolint:gosec // no line is below zero
 			i++
 		}
@@ -389,6 +391,7 @@ func (f *backtestFlags) count(cmd *cobra.Command, bar *progressbar.ProgressBar, 
 		_, _ = fmt.Fprintf(stderr, "ringfence: %d of %d lines refused\n", n, report.Lines)
 	}
 	p.cfg.AsOf = cmp.Or(p.cfg.AsOf, newest)
+	p.cfg.Place = func(*record.Entry) record.Seq { return p.place }
 	p.cfg.Label = func(e *record.Entry) scoring.Event {
 		return cmp.Or(labels[e.ID.Seq()], e.Outcome(scoring.Abuse).Kind)
 	}

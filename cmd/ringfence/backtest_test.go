@@ -67,6 +67,28 @@ func TestBacktestFile(t *testing.T) {
 	}
 }
 
+// TestReplayOfAFile holds that a replay of a file counts the outcomes in it where they were told, also where lines stand in another order.
+func TestReplayOfAFile(t *testing.T) {
+	lines := []string{
+		`{"id":"e1","occurred_at":"2026-01-02T03:04:05Z","event":"signup","phone_number":"+12025550143","account_id":"u1"}`,
+		`{"id":"e2","occurred_at":"2026-01-02T03:05:00Z","event":"sign_in","phone_number":"+12025550143","account_id":"u1"}`,
+		`{"occurred_at":"2026-01-02T03:06:00Z","outcome":"abuse","for":"e1"}`,
+		`{"id":"e3","occurred_at":"2026-01-03T03:04:09Z","event":"sign_in","phone_number":"+12025550143","account_id":"u1"}`,
+	}
+	for _, sorted := range []bool{false, true} {
+		args := []string{"backtest", "", "--mode", "replay"}
+		if sorted {
+			slices.Reverse(lines)
+			args = append(args, "--sort")
+		}
+		args[1] = write(t, "events.ndjson", strings.Join(lines, "\n")+"\n")
+		r := command(t, "", append(args, "-o", "ndjson")...)
+		if r.code != exitOK || strings.Count(r.out, `"was":"challenge"`) != 1 || strings.Count(r.out, `"decision":"challenge"`) != 1 {
+			t.Errorf("sorted %t: %v", sorted, r)
+		}
+	}
+}
+
 // TestBacktestCosts holds that every form tells the same costs, and none when errors have no cost.
 func TestBacktestCosts(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "page.html")

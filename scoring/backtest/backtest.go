@@ -40,6 +40,9 @@ type Config struct {
 	// ErrTooManySubjects. 0 is no bound.
 	MaxSubjects int
 
+	// Place says where an event stands among all changes, by the count of its reports. nil is where its id says, for logs whose ids are the store's.
+	Place func(*record.Entry) record.Seq
+
 	// KeepSubjects is how long the store of the log keeps idle subjects: a replay forgets them as it does. 0 is engine.DefaultSubjectRetention.
 	KeepSubjects time.Duration
 

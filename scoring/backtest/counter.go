@@ -19,6 +19,7 @@ type counter struct {
 	values   []float64
 	maxLinks int
 	keep     uint32              // seconds that idle subjects are kept
+	place    func(*record.Entry) record.Seq
 	told     outcomes            // by their place in the log
 	due      outcomes            // those of entries that do not tell it, by when they became known
 	claimed  map[record.Seq]bool // events whose account a verification linked and another one may link again
@@ -27,7 +28,10 @@ type counter struct {
 
 func (cfg *Config) newCounter() *counter {
 	p := cfg.Policy
-	c := &counter{records: newPopulation(engine.Unread(p)), values: make([]float64, p.Slots()), claimed: map[record.Seq]bool{}}
+	c := &counter{records: newPopulation(engine.Unread(p)), values: make([]float64, p.Slots()), claimed: map[record.Seq]bool{}, place: cfg.Place}
+	if c.place == nil {
+		c.place = func(e *record.Entry) record.Seq { return e.ID.Seq() }
+	}
 	c.maxLinks, _ = p.AccountsPerPhone()
 	c.keep = uint32(cmp.Or(cfg.KeepSubjects, engine.DefaultSubjectRetention) / time.Second) //nolint:gosec // a century
 	return c
@@ -35,7 +39,7 @@ func (cfg *Config) newCounter() *counter {
 
 // count applies what became known before an event, then the event, and has judge decide on it.
 func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine.Event) scoring.Decision) {
-	for c.told.by(int64(e.ID.Seq())) { //nolint:gosec // microseconds
+	for place := int64(c.place(e)); c.told.by(place); { //nolint:gosec // microseconds
 		c.apply(c.told.next(), true)
 	}
 	for c.due.by(e.Time) {
