@@ -18,7 +18,7 @@ type counter struct {
 	event    engine.Event
 	values   []float64
 	maxLinks int
-	keep     uint32              // seconds that idle subjects are kept
+	keep     uint32 // seconds that idle subjects are kept
 	place    func(*record.Entry) record.Seq
 	told     outcomes            // by their place in the log
 	due      outcomes            // those of entries that do not tell it, by when they became known
@@ -39,11 +39,11 @@ func (cfg *Config) newCounter() *counter {
 
 // count applies what became known before an event, then the event, and has judge decide on it.
 func (c *counter) count(e *record.Entry, judge func(*engine.Observation, *engine.Event) scoring.Decision) {
+	for c.due.by(e.Time) { // first: reports came after what they replaced
+		c.apply(c.due.next(), false)
+	}
 	for place := int64(c.place(e)); c.told.by(place); { //nolint:gosec // microseconds
 		c.apply(c.told.next(), true)
-	}
-	for c.due.by(e.Time) {
-		c.apply(c.due.next(), false)
 	}
 	c.find(&e.Subjects)
 	c.forgetIdle(&c.seen.Records, e.Now)
@@ -120,6 +120,7 @@ func (c *counter) schedule(e *record.Entry) {
 			continue // none, or it came with the event
 		}
 		o.at, o.time, o.now, o.kind, o.claims = first.Time, first.Time, first.Time, first.Kind, claims && first.Kind == scoring.Verified
+		o.again = o.claims && len(e.Reports()) > 0
 		c.due.add(o)
 	}
 	if reports := e.Reports(); len(reports) > 0 {

@@ -92,6 +92,45 @@ func TestNothingThatIsAskedForIsLeftOut(t *testing.T) {
 	}
 }
 
+// TestWhatIsKnownOfOldEntries holds that a report comes after what it replaced, also where the log does not say when that was recorded, and
+// that an event claims once.
+func TestWhatIsKnownOfOldEntries(t *testing.T) {
+	event := func(n int64, kinds ...scoring.Event) *record.Entry {
+		e := &record.Entry{ID: record.NewEventID(record.Seq((begin+n)*1e6), 1), Kind: scoring.SignIn, Time: begin + n, Now: begin + n, Values: make([]float64, 64)} //nolint:gosec // after 1970
+		e.Subjects[hashing.Phone], e.Subjects[hashing.Account] = someSubject(hashing.Phone, 1), someSubject(hashing.Account, 1)
+		e.Link = hashing.LinkTag{1}
+		for i, kind := range kinds {
+			at := begin + n + int64(i) + 1
+			if i == 0 {
+				e.SetOutcome(record.Outcome{Kind: kind, Time: at})
+				continue
+			}
+			e.Report(record.Report{Outcome: record.Outcome{Kind: kind, Time: at}, Seq: record.Seq(at * 1e6), Now: at}) //nolint:gosec // after 1970
+		}
+		return e
+	}
+	for _, want := range []struct {
+		told        []scoring.Event // the first one by an earlier program; 0 is an unlinking
+		abuse, link int
+	}{
+		{[]scoring.Event{scoring.Abuse, scoring.Legitimate}, 0, 0},
+		{[]scoring.Event{scoring.Abuse, scoring.Legitimate, scoring.Abuse}, 1, 0},
+		{[]scoring.Event{scoring.Verified, 0}, 0, 0},
+		{[]scoring.Event{scoring.Verified, 0, scoring.Unverified, scoring.Verified}, 0, 0},
+	} {
+		c := (&Config{Policy: scoring.Default()}).newCounter()
+		c.records.omits = [hashing.Kinds]record.Omission{}
+		allow := func(*engine.Observation, *engine.Event) scoring.Decision { return scoring.Allow }
+		c.count(event(0, want.told...), allow)
+		c.count(event(100), allow)
+		phone := someSubject(hashing.Phone, 1)
+		r := c.records.record(&phone)
+		if int(r.Labels(scoring.Abuse)) != want.abuse || r.Links() != want.link {
+			t.Errorf("%v: abuse %d, links %d", want.told, r.Labels(scoring.Abuse), r.Links())
+		}
+	}
+}
+
 // observed returns what the store holds of a subject.
 func (w *world) observed(s hashing.Subject) *record.Record {
 	w.t.Helper()
