@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -393,6 +395,14 @@ func TestLabelsOfAServer(t *testing.T) {
 	}
 	if r := load("no header\n"); r.code != exitFailed || !r.says("line 1: this is no header") {
 		t.Errorf("no file of outcomes: %+v", r)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write([]byte("{}\n"))
+	_ = z.Close()
+	cut := write(t, "cut.ndjson.gz", packed.String()[:packed.Len()-8]+"not a sum")
+	if r := command(t, "", "labels", "import", cut, "--data", data); r.code != exitFailed || !r.says("cannot read the file on") || r.says("stop the other") {
+		t.Errorf("a damaged file: %+v", r)
 	}
 	if r := load(lines, "--domain", "shop"); r.code == exitOK || r.says("changed something") {
 		t.Errorf("of a domain that is not there: %+v", r)

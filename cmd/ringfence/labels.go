@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,7 +93,11 @@ func (f *dataFlags) importLabels(ctx context.Context, in io.Reader, source strin
 
 // sendLabels has the server that has the data folder open read outcomes.
 func (f *dataFlags) sendLabels(ctx context.Context, in io.Reader, source string, told func(string)) (*labelReport, error) {
-	answer, err := f.askServer(ctx, job{Do: "labels", Domain: f.domain, Source: source}, in)
+	file := &sentFile{Reader: in}
+	answer, err := f.askServer(ctx, job{Do: "labels", Domain: f.domain, Source: source}, file)
+	if file.broken.Load() {
+		return nil, errors.New("cannot read the file on; the server has what came before")
+	}
 	report := new(labelReport)
 	if raw, ok := answer.(json.RawMessage); ok {
 		err = errors.Join(err, json.Unmarshal(raw, report))
@@ -101,6 +106,20 @@ func (f *dataFlags) sendLabels(ctx context.Context, in io.Reader, source string,
 		told(line)
 	}
 	return report, err
+}
+
+// sentFile knows whether it could be read to its end.
+type sentFile struct {
+	io.Reader
+	broken atomic.Bool
+}
+
+func (f *sentFile) Read(b []byte) (int, error) {
+	n, err := f.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.broken.Store(true)
+	}
+	return n, err
 }
 
 // serveLabels reads outcomes that sendLabels sent.
