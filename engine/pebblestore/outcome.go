@@ -100,11 +100,7 @@ func onlyPhone(phone hashing.Subject) (s hashing.Subjects) {
 
 // Unlink implements engine.Store.
 func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
-	of, err := s.eventOf(ctx, u)
-	if err != nil {
-		return err
-	}
-	t, phone, err := s.beginPhone(ctx, &u.Phone)
+	of, t, phone, err := s.beginUnlink(ctx, u)
 	if err != nil {
 		return err
 	}
@@ -121,6 +117,23 @@ func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
 		}
 	}
 	return t.commit(u.Domain, u.Once)
+}
+
+// beginUnlink is beginPhone, and finds the event that tells of it. That is found before the phone is locked; where the account turns out to be
+// linked and no event was found, it may have been linked meanwhile, and is looked for once more.
+func (s *Store) beginUnlink(ctx context.Context, u *engine.Unlink) (of engine.EventID, t *tx, phone *record.Record, err error) {
+	for again := false; ; again = true {
+		if of, err = s.eventOf(ctx, u); err != nil {
+			return of, nil, nil, err
+		}
+		if t, phone, err = s.beginPhone(ctx, &u.Phone); err != nil {
+			return of, nil, nil, err
+		}
+		if again || of.Given() || phone.LinkedSince(u.Link) == 0 {
+			return of, t, phone, nil
+		}
+		t.end()
+	}
 }
 
 // maxUnlinkWalk is how many events of a phone are looked at for one of an account that is unlinked.
