@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/ringfence/ringfence/engine/pebblestore"
@@ -76,8 +77,10 @@ type admin struct {
 	log    *slog.Logger
 }
 
-// serve takes jobs until ctx ends, and cuts off those under way then.
+// serve takes jobs until ctx ends, cuts off those under way then, and waits for them.
 func (a *admin) serve(ctx context.Context, l net.Listener) {
+	var under sync.WaitGroup
+	defer under.Wait()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /jobs", func(w http.ResponseWriter, r *http.Request) {
 		var j job
@@ -94,6 +97,14 @@ func (a *admin) serve(ctx context.Context, l net.Listener) {
 	h := &http.Server{
 		Handler: mux, ReadHeaderTimeout: headerTimeout, BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ConnState: func(_ net.Conn, now http.ConnState) {
+			switch now {
+			case http.StateNew:
+				under.Add(1)
+			case http.StateClosed: // its job is done
+				under.Done()
+			}
+		},
 	}
 	stop := context.AfterFunc(ctx, func() { _ = h.Close() })
 	defer stop()

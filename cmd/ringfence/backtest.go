@@ -237,6 +237,11 @@ func (f *backtestFlags) with(cmd *cobra.Command, args []string, do func(*past) e
 	if err := f.check(p); err != nil {
 		return err
 	}
+	for _, name := range ofAServer {
+		if !f.running && cmd.Flag(name).Changed {
+			return usage("--" + name + " is for --running, which asks a server")
+		}
+	}
 	var err error
 	if p.policy, err = readPolicy(f.in.policy); err != nil {
 		return err

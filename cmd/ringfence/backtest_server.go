@@ -13,8 +13,19 @@ import (
 	"github.com/ringfence/ringfence/scoring/backtest"
 )
 
+// notOfAServer are flags that say which data folder, or how to read a FILE.
+var notOfAServer = []string{"data", "keyring", "passphrase-file", "domain", "base", "sort", "max-lateness", "map", "set", "list", "list-region"}
+
+// ofAServer are flags that say which server.
+var ofAServer = []string{"server", "key-file", "ca-file"}
+
 // openServer has the past of a server that runs.
 func (f *backtestFlags) openServer(cmd *cobra.Command, args []string, p *past) (err error) {
+	for _, name := range notOfAServer {
+		if cmd.Flag(name).Changed {
+			return usage("--running asks a server about its own log, of the domain of the key: --" + name + " is for a data folder or a FILE")
+		}
+	}
 	switch {
 	case len(args) > 0:
 		return usage("--running asks a server about its own log, and takes no FILE")
@@ -41,6 +52,7 @@ func (p *past) askServer(ctx context.Context, policy *scoring.Policy) (*backtest
 	if err := json.Unmarshal(b.Result, r); err != nil {
 		return nil, fmt.Errorf("the server answers with what is no result of a backtest: %w", err)
 	}
+	p.cfg.AsOf = r.AsOf // of everything else that is tried beside it
 	return r, nil
 }
 

@@ -191,8 +191,7 @@ type labelImport struct {
 	store    *pebblestore.Store
 	hasher   *hashing.Hasher
 	domain   hashing.DomainID
-	now      int64 // unix seconds
-	maxLinks int   // of the policy in force
+	maxLinks int // of the policy in force
 	source   string
 	told     func(string)
 
@@ -203,7 +202,7 @@ type labelImport struct {
 // readLabels reads outcomes into a store. What came before an error stays.
 func readLabels(ctx context.Context, store *pebblestore.Store, hasher *hashing.Hasher, in io.Reader, source string, told func(string)) (*labelReport, error) {
 	i := &labelImport{
-		store: store, hasher: hasher, domain: hasher.Domain(), now: time.Now().Unix(), source: source, told: told,
+		store: store, hasher: hasher, domain: hasher.Domain(), source: source, told: told,
 		report: labelReport{Refused: map[string]int{}},
 	}
 	policy, err := livePolicy(ctx, store, i.domain)
@@ -391,7 +390,8 @@ func (i *labelImport) outcome(l *labelLine) (*engine.Outcome, error) {
 	if !ok || !kind.Outcome() {
 		return nil, errLabelOutcome
 	}
-	o := &engine.Outcome{Domain: i.domain, Kind: kind, Source: l.Source, Time: i.now, Now: i.now, MaxLinks: i.maxLinks, Later: true}
+	now := time.Now().Unix()
+	o := &engine.Outcome{Domain: i.domain, Kind: kind, Source: l.Source, Time: now, Now: now, MaxLinks: i.maxLinks, Later: true}
 	if o.Source == "" {
 		o.Source = i.source
 	}
@@ -400,7 +400,7 @@ func (i *labelImport) outcome(l *labelLine) (*engine.Outcome, error) {
 	}
 	if l.OccurredAt != "" {
 		at, err := time.Parse(time.RFC3339, l.OccurredAt)
-		if err != nil || at.Unix() > i.now || at.Year() < 2020 {
+		if err != nil || at.Unix() > now || at.Year() < 2020 {
 			return nil, errLabelTime
 		}
 		o.Time = at.Unix()

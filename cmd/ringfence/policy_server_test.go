@@ -126,9 +126,12 @@ func triedThere(t *testing.T, at func(string, ...string) ran, file string) map[s
 		}
 	}
 	for args, says := range map[string]string{
-		"backtest --running " + file:        "takes no FILE",
-		"backtest --running -o ndjson":      "no events",
-		"backtest --running --examples 101": "examples range",
+		"backtest --running " + file:          "takes no FILE",
+		"backtest --running -o ndjson":        "no events",
+		"backtest --running --examples 101":   "examples range",
+		"backtest --running --domain shop":    "--domain is for a data folder",
+		"tune --running --max-fpr 0.1 --sort": "--sort is for a data folder",
+		"backtest --data nowhere":             "--server is for --running",
 	} {
 		if r := at(args); r.code == exitOK || !r.says(says) {
 			t.Errorf("%s: %+v", args, r)

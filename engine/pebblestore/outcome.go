@@ -153,6 +153,9 @@ func (s *Store) eventOf(ctx context.Context, u *engine.Unlink) (of engine.EventI
 
 // reportUnlink notes with an event of the account that it was unlinked from the phone. Whether the log still has the event is of no matter.
 func (t *tx) reportUnlink(u *engine.Unlink, of engine.EventID) error {
+	if of.Seq() < t.s.logFrom(t.now) {
+		return nil
+	}
 	err := t.readEntry(u.Domain, of)
 	if errors.Is(err, engine.ErrUnknownEvent) {
 		return nil

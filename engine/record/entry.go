@@ -124,12 +124,13 @@ func (e *Entry) First(ev scoring.Event) Outcome { return e.outcomes[outcomeSlot(
 func (e *Entry) Outcome(ev scoring.Event) Outcome { return e.outcome(outcomeSlot(ev)) }
 
 func (e *Entry) outcome(slot int) Outcome {
-	for i := len(e.reports) - 1; i >= 0; i-- {
-		if r := &e.reports[i]; outcomeSlot(r.Kind) == slot {
-			return r.Outcome
+	now := e.outcomes[slot]
+	for i := range e.reports {
+		if r := &e.reports[i]; outcomeSlot(r.Kind) == slot && r.Kind != now.Kind { // or it tells what was known
+			now = r.Outcome
 		}
 	}
-	return e.outcomes[slot]
+	return now
 }
 
 // Outcomes returns what became of the event, nothing when nobody said.

@@ -135,6 +135,10 @@ func TestReportsAreBounded(t *testing.T) {
 	if len(all) != MaxReports || all[0].Seq != 8 || all[1].Seq != 9 || all[2].Seq != 10+2*MaxReports+2 || all[MaxReports-1].Seq != 10+3*MaxReports-1 {
 		t.Errorf("%d reports: %+v", len(all), all)
 	}
+	e.Report(Report{Outcome: Outcome{Kind: scoring.Legitimate, Source: "again"}, Seq: 1000})
+	if e.Outcome(scoring.Abuse).Source != "" {
+		t.Error("who told first is no longer known")
+	}
 	if e.Outcome(scoring.Abuse).Kind != scoring.Legitimate || e.Outcome(scoring.Unverified).Kind != scoring.Verified {
 		t.Errorf("outcomes %+v", e.Outcomes())
 	}

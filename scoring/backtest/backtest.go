@@ -36,8 +36,8 @@ type Config struct {
 	// happened. 0 is no bound. Replay counts those outside, too.
 	From, To int64
 
-	// MaxSubjects bounds how many subjects a replay keeps a record of, some 500 bytes each: beyond, it ends with
-	// ErrTooManySubjects. 0 is no bound.
+	// MaxSubjects bounds how many subjects a replay keeps a record of, some 500 bytes each, and outcomes that it has yet to come to, some
+	// 160 bytes each: beyond that many of both, it ends with ErrTooManySubjects. 0 is no bound.
 	MaxSubjects int
 
 	// Place says where an event stands among all changes, by the count of its reports. nil is where its id says, for logs whose ids are the store's.
@@ -124,8 +124,8 @@ func levelOf(v *scoring.Verdict) int {
 	return v.Score
 }
 
-// ErrTooManySubjects ends a replay that meets more subjects than Config allows.
-var ErrTooManySubjects = errors.New("backtest: more subjects in the log than a replay may hold in memory")
+// ErrTooManySubjects ends a replay that meets more subjects, and outcomes that came long after their events, than Config allows.
+var ErrTooManySubjects = errors.New("backtest: more subjects and late outcomes in the log than a replay may hold in memory")
 
 // errConfig refuses what cannot be tested.
 var errConfig = errors.New("backtest: Config needs a Log, a Source and a Policy, and no Maturity below 0")

@@ -133,15 +133,15 @@ func (c *counter) scheduleReports(e *record.Entry, reports []record.Report, o ou
 	proof, label := e.First(scoring.Verified).Kind, e.First(scoring.Abuse).Kind
 	for i := range reports {
 		r := &reports[i]
-		if r.Stale {
-			continue
-		}
 		o.at, o.time, o.now, o.kind, o.replaced = int64(r.Seq), r.Time, r.Now, r.Kind, 0 //nolint:gosec // microseconds
 		switch r.Kind {
 		case scoring.Verified, scoring.Unverified:
 			o.replaced, proof = proof, r.Kind
 		case scoring.Abuse, scoring.Legitimate:
 			o.replaced, label = label, r.Kind
+		}
+		if r.Stale {
+			continue // counted nothing
 		}
 		o.claims = claims && r.Kind == scoring.Verified
 		o.again = o.claims && len(reports) > 1

@@ -32,7 +32,7 @@
 // Both read the log once and keep none of it. Rescore takes a few megabytes, however long the log is.
 // Replay holds a record of every subject it meets, as a store does, with the counts that the policy asks for: some 300 bytes each. A log whose
 // phones are few takes little, however long it is, but for outcomes that were recorded long after their events: until it comes to where they were
-// recorded, a replay holds some 160 bytes of each, which Config.MaxSubjects does not bound.
+// recorded, a replay holds some 160 bytes of each. Config.MaxSubjects bounds both.
 //
 // The same log, policy and Config give the same Result, and the same Digest.
 package backtest

@@ -40,6 +40,9 @@ func (d *dueAt) before(o *dueAt) bool { return d.at < o.at || d.at == o.at && d.
 // by reports whether an outcome is due.
 func (o *outcomes) by(at int64) bool { return len(o.heap) > 0 && o.heap[0].at <= at }
 
+// waiting is how many are not due.
+func (o *outcomes) waiting() int { return len(o.heap) }
+
 // add takes an outcome.
 func (o *outcomes) add(what outcome) {
 	place := uint32(len(o.all)) //nolint:gosec // 4 billion outcomes do not fit into memory

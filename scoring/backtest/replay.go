@@ -36,7 +36,7 @@ func (cfg *Config) replay(ctx context.Context, c *counter) (*Result, error) {
 			cfg.Policy.Judge(c.values, e.ID.Draw(), r.New)
 			return r.New.Decision
 		})
-		if cfg.MaxSubjects > 0 && c.records.taken > cfg.MaxSubjects {
+		if cfg.MaxSubjects > 0 && c.records.taken+c.told.waiting()+c.due.waiting() > cfg.MaxSubjects {
 			return ErrTooManySubjects
 		}
 		if v.listless(cfg.Policy, reads) {
