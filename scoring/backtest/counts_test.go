@@ -96,7 +96,7 @@ func TestNothingThatIsAskedForIsLeftOut(t *testing.T) {
 // that an event claims once.
 func TestWhatIsKnownOfOldEntries(t *testing.T) {
 	event := func(n int64, kinds ...scoring.Event) *record.Entry {
-		e := &record.Entry{ID: record.NewEventID(record.Seq((begin+n)*1e6), 1), Kind: scoring.SignIn, Time: begin + n, Now: begin + n, Values: make([]float64, 64)} //nolint:gosec // after 1970
+		e := &record.Entry{ID: record.NewEventID(record.Seq((begin+n)*1e6), 1), Kind: scoring.SignIn, Time: begin + n, Now: begin + n, Values: make([]float64, 64)}
 		e.Subjects[hashing.Phone], e.Subjects[hashing.Account] = someSubject(hashing.Phone, 1), someSubject(hashing.Account, 1)
 		e.Link = hashing.LinkTag{1}
 		for i, kind := range kinds {
@@ -105,7 +105,7 @@ func TestWhatIsKnownOfOldEntries(t *testing.T) {
 				e.SetOutcome(record.Outcome{Kind: kind, Time: at})
 				continue
 			}
-			e.Report(record.Report{Outcome: record.Outcome{Kind: kind, Time: at}, Seq: record.Seq(at * 1e6), Now: at}) //nolint:gosec // after 1970
+			e.Report(record.Report{Outcome: record.Outcome{Kind: kind, Time: at}, Seq: record.Seq(at * 1e6), Now: at})
 		}
 		return e
 	}
