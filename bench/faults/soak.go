@@ -24,7 +24,7 @@ var soaked = []string{
 
 // How the people of a soak are met: the regulars in nearly every event, and in one of seldomEvery one of the many, in turn.
 const (
-	regulars    = 200
+	regulars    = 190
 	seldomEvery = 20
 	many        = 60_000
 )

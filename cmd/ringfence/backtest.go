@@ -45,8 +45,8 @@ type backtestFlags struct {
 }
 
 const backtestHelp = `Says what a policy would have decided about the past. Without FILE, about the log of a data folder that no server has open, or with
---running about that of a server, which does the work; with FILE, about a file of events, outcomes and labels as replay reads them, counted by --base first, which keeps all of it in memory:
-import a long file into a data folder, and test that.
+--running about that of a server, which does the work; with FILE, about a file of events, outcomes and labels as replay reads them, counted by
+--base first, which keeps all of it in memory: import a long file into a data folder, and test that.
 
 rescore judges the values that were logged with every event. A signal that was not recorded cannot be tried so: those events are left
 out and counted. replay counts all over again from the events, so that new signals and windows can be tried.
@@ -71,9 +71,9 @@ While a server has the folder open, have it do the test (POST /v1/backtests), or
 -o json prints the result, -o csv a line for every threshold, -o ndjson a line for every event. Shares come with intervals at 95 %.
 With --table, csv and ndjson have a line for every threshold (curve), reason (reasons), example of a flip (flips, see --examples) or kind of
 decision before and after (moves).
-A line of ndjson has all that the figures are made of: what was decided and why (was, was_score, was_by, was_reasons), what would have been (decision,
-score, by, reasons), the label, whether it counts (state) and for how many (weight), and the number's token, or of a FILE only which number of it.
-by is the list or limit that decides whatever the score. At a threshold, events are acted on whose level is as high.
+A line of ndjson has all that the figures are made of: what was decided and why (was, was_score, was_by, was_reasons), what would have been
+(decision, score, by, reasons), the label, whether it counts (state) and for how many (weight), and the number's token, or of a FILE only which
+number of it. by is the list or limit that decides whatever the score. At a threshold, events are acted on whose level is as high.
 Nothing changes: a policy is in force only once somebody puts it there.`
 
 func newBacktest() *cobra.Command {

@@ -5,7 +5,9 @@ import (
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/scoring"
 )
 
@@ -297,19 +300,24 @@ func TestTune(t *testing.T) {
 	}
 }
 
-// TestBacktestData goes from live traffic over imported labels to a backtest of the data folder.
-func TestBacktestData(t *testing.T) {
-	data := t.TempDir()
-	p := start(t, data)
-	var ids []string
+// signedUp has so many accounts sign up with one number, and returns the assessments and the token of the number.
+func signedUp(t *testing.T, p *process, n int) (ids []string, token string) {
+	t.Helper()
 	var a api.Assessment
-	for i := range 8 {
-		body := fmt.Sprintf(`{"phone_number":"+1 202 555 0143","event":"signup","account_id":"a%d"}`, i)
-		if err := p.post(t, "/v1/assessments", body, &a); err != nil {
+	for i := range n {
+		if err := p.post(t, "/v1/assessments", fmt.Sprintf(`{"phone_number":"+1 202 555 0143","event":"signup","account_id":"a%d"}`, i), &a); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, a.AssessmentID)
 	}
+	return ids, a.PhoneToken
+}
+
+// TestBacktestData goes from live traffic over imported labels to a backtest of the data folder.
+func TestBacktestData(t *testing.T) {
+	data := t.TempDir()
+	p := start(t, data)
+	ids, token := signedUp(t, p, 8)
 	if err := p.stop(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -336,8 +344,8 @@ func TestBacktestData(t *testing.T) {
 	by := func(token, rest string) string {
 		return fmt.Sprintf(`{"phone_token":%q,"outcome":%s}`, token, rest) + "\n"
 	}
-	tokens := by(a.PhoneToken, `"verified"`) + by(a.PhoneToken, `"abuse","occurred_at":"2026-01-01T00:00:00Z"`) + by(a.PhoneToken, `"abuse"`) +
-		by("k1.AAAAAAAAAAAAAAAAAAAAAA", `"abuse"`) + by("k9.AAAAAAAAAAAAAAAAAAAAAA", `"abuse"`) + by(a.PhoneToken, `"abuse","assessment_id":"`+ids[0]+`"`) +
+	tokens := by(token, `"verified"`) + by(token, `"abuse","occurred_at":"2026-01-01T00:00:00Z"`) + by(token, `"abuse"`) +
+		by("k1.AAAAAAAAAAAAAAAAAAAAAA", `"abuse"`) + by("k9.AAAAAAAAAAAAAAAAAAAAAA", `"abuse"`) + by(token, `"abuse","assessment_id":"`+ids[0]+`"`) +
 		`{"outcome":"abuse"}` + "\n"
 	r = command(t, tokens, "labels", "import", "-", "--data", data)
 	if r.code != exitOK || !r.says("7 read, 1 changed something, 6 refused") || !r.says("line 1 refused: by phone_token") || !r.says("2 no event of this number by then") ||
@@ -350,7 +358,7 @@ func TestBacktestData(t *testing.T) {
 	if r := command(t, "", "backtest", "--data", data); !r.says("labels 8 abuse, 0 legitimate") {
 		t.Errorf("labelled by token: %v", r)
 	}
-	if r := command(t, "", "backtest", "--data", data, "-o", "ndjson"); strings.Count(r.out, fmt.Sprintf(`"phone_token":%q`, a.PhoneToken)) != 8 {
+	if r := command(t, "", "backtest", "--data", data, "-o", "ndjson"); strings.Count(r.out, fmt.Sprintf(`"phone_token":%q`, token)) != 8 {
 		t.Errorf("by event: %v", r)
 	}
 	other := command(t, "", "backtest", "--data", data, "--policy", stricterPolicy(t))
@@ -373,16 +381,9 @@ func TestBacktestData(t *testing.T) {
 func TestLabelsOfAServer(t *testing.T) {
 	data := t.TempDir()
 	p := start(t, data)
-	var ids []string
-	var a api.Assessment
-	for i := range 3 {
-		if err := p.post(t, "/v1/assessments", fmt.Sprintf(`{"phone_number":"+1 202 555 0143","event":"signup","account_id":"a%d"}`, i), &a); err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, a.AssessmentID)
-	}
+	ids, token := signedUp(t, p, 3)
 	lines := fmt.Sprintf(`{"assessment_id":%q,"outcome":"verified"}`+"\n"+`{"assessment_id":"x","outcome":"abuse"}`+"\n"+`{"phone_token":%q,"outcome":"abuse","source":"manual"}`+"\n"+
-		`{"outcome":"+1 202 555 0143"}`+"\n", ids[0], a.PhoneToken)
+		`{"outcome":"+1 202 555 0143"}`+"\n", ids[0], token)
 	load := func(lines string, more ...string) ran {
 		return command(t, lines, append([]string{"labels", "import", "-", "--data", data, "--source", "chargeback"}, more...)...)
 	}
@@ -422,6 +423,35 @@ func TestLabelsOfAServer(t *testing.T) {
 	}
 	if r := command(t, "", "audit", "ls", "--data", data); strings.Count(r.out, "labels.import") != 1 || !r.says("2 lines changed outcomes, of 4") {
 		t.Errorf("the audit: %v", r)
+	}
+}
+
+// TestAServerThatEndsAmidALabelsFile holds that this is told apart from one that was never there.
+func TestAServerThatEndsAmidALabelsFile(t *testing.T) {
+	f := &dataFlags{data: t.TempDir()}
+	if _, err := f.sendLabels(t.Context(), strings.NewReader("{}\n"), "", nil); !errors.Is(err, engine.ErrLocked) {
+		t.Errorf("nobody listens: %v", err)
+	}
+	l, err := listenAdmin(t.Context(), f.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	ended := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			_, err = io.ReadFull(c, make([]byte, 4<<10))
+			err = errors.Join(err, c.Close())
+		}
+		ended <- err
+	}()
+	_, err = f.sendLabels(t.Context(), strings.NewReader(strings.Repeat("{}\n", 1<<20)), "", nil)
+	if err == nil || errors.Is(err, engine.ErrLocked) || !strings.Contains(err.Error(), "import the file again") {
+		t.Errorf("it ended: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -95,8 +95,11 @@ func (f *dataFlags) importLabels(ctx context.Context, in io.Reader, source strin
 func (f *dataFlags) sendLabels(ctx context.Context, in io.Reader, source string, told func(string)) (*labelReport, error) {
 	file := &sentFile{Reader: in}
 	answer, err := f.askServer(ctx, job{Do: "labels", Domain: f.domain, Source: source}, file)
-	if file.broken.Load() {
+	switch {
+	case file.broken.Load():
 		return nil, errors.New("cannot read the file on; the server has what came before")
+	case errors.Is(err, errNoAdmin) && file.begun.Load():
+		return nil, errors.New("the server ended amid the file, and has what came before; import the file again, which counts nothing twice")
 	}
 	report := new(labelReport)
 	if raw, ok := answer.(json.RawMessage); ok {
@@ -108,13 +111,14 @@ func (f *dataFlags) sendLabels(ctx context.Context, in io.Reader, source string,
 	return report, err
 }
 
-// sentFile knows whether it could be read to its end.
+// sentFile knows whether it was read at all, and could be to its end.
 type sentFile struct {
 	io.Reader
-	broken atomic.Bool
+	begun, broken atomic.Bool
 }
 
 func (f *sentFile) Read(b []byte) (int, error) {
+	f.begun.Store(true)
 	n, err := f.Reader.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
 		f.broken.Store(true)
