@@ -36,7 +36,8 @@ type Client struct {
 	// Attempts is how often a request is sent at most. Default: 4.
 	Attempts int
 
-	wait func(context.Context, time.Duration) error // nil is sleep
+	wait     func(context.Context, time.Duration) error // nil is sleep
+	patience time.Duration                              // 0 is headPatience
 }
 
 // Waits between attempts: what the server asks for, and besides a random share of a bound that

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -13,7 +14,11 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 )
+
+// headPatience is how long the head of an answer may take once so many lines wait for theirs that no more are sent. A server sends it at once.
+const headPatience = 10 * time.Second
 
 // Bounds of a stream.
 const (
@@ -50,6 +55,7 @@ var (
 	errNoMore  = errors.New("there are no more lines")
 	errEarly   = errors.New("ringfence: the answer ends early")
 	errGoOn    = errors.New("the lines go on in another request")
+	errSilent  = errors.New("ringfence: no answer: not even the head of one came; is there a proxy that holds requests back?")
 )
 
 // batch is a stream of lines over as many requests as it takes.
@@ -65,6 +71,9 @@ type batch struct {
 	ended    bool      // next has no more; guarded by mu
 	source   error     // with which it ended; guarded by mu
 	gone     bool      // the connection is; guarded by mu
+	headed   bool      // the head of the answer came, or none will; guarded by mu
+	silent   bool      // it was given up before; guarded by mu
+	hangUp   func()    // breaks the connection; guarded by mu
 }
 
 // run makes requests until all lines are answered.
@@ -104,7 +113,9 @@ func (b *batch) run(ctx context.Context) error {
 func (b *batch) connect(ctx context.Context) error {
 	body, lines := io.Pipe()
 	ctx, cancel := context.WithCancel(ctx)
-	b.gone = false
+	hangUp := func() { _ = body.CloseWithError(errStopped) }
+	defer context.AfterFunc(ctx, hangUp)() // net/http waits for all of the body, and that waits for answers
+	b.begin(hangUp)
 	var writing sync.WaitGroup
 	writing.Go(func() { _ = lines.CloseWithError(b.write(lines)) })
 	defer func() {
@@ -117,11 +128,31 @@ func (b *batch) connect(ctx context.Context) error {
 		writing.Wait()
 	}()
 	res, err := b.client.stream(ctx, "/v1/assessments/batch", body)
-	if err != nil {
+	switch silent := b.headCame(); {
+	case err != nil && ctx.Err() != nil:
+		return unanswered(ctx.Err())
+	case err != nil && silent:
+		return errSilent
+	case err != nil:
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
 	return b.read(bufio.NewReaderSize(res.Body, longestLine))
+}
+
+// begin notes a new connection, and what breaks it.
+func (b *batch) begin(hangUp func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone, b.headed, b.silent, b.hangUp = false, false, false, hangUp
+}
+
+// headCame notes that nobody waits for the head of an answer any more, and reports whether that was given up.
+func (b *batch) headCame() (silent bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.headed = true
+	return b.silent
 }
 
 // read yields the answers of one request.
@@ -215,7 +246,11 @@ func (b *batch) write(w io.Writer) error {
 func (b *batch) line(place int) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for !b.gone && place-b.answered >= len(b.waiting) && len(b.waiting) >= window {
+	full := func() bool { return !b.gone && place-b.answered >= len(b.waiting) && len(b.waiting) >= window }
+	if full() && !b.headed {
+		defer time.AfterFunc(cmp.Or(b.client.patience, headPatience), b.giveUp).Stop()
+	}
+	for full() {
 		b.moved.Wait()
 	}
 	switch at := place - b.answered; {
@@ -238,6 +273,17 @@ func (b *batch) line(place int) ([]byte, error) {
 	}
 	b.waiting = append(b.waiting, text)
 	return text, nil
+}
+
+// giveUp breaks a connection on which everything was sent that may be, and no head of an answer came. It may be broken already: net/http tells
+// of that only when it has sent all of the body, and that waits for answers.
+func (b *batch) giveUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.headed {
+		b.silent = true
+		b.hangUp()
+	}
 }
 
 // encodeNext returns the next line of the source, with a key if it has none. errNoMore is behind

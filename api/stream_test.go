@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // events are lines whose place is their account.
@@ -60,7 +61,7 @@ func problemLine(code string, status int) func(http.ResponseWriter, int) {
 // and the key it was first sent with.
 func TestBatchGoesOn(t *testing.T) {
 	c, s := script(t)
-	s.streams = true
+	s.streams, c.patience = true, time.Second
 	s.steps = []http.HandlerFunc{
 		hangUp,
 		s.answers(3, func(w http.ResponseWriter, _ int) { hangUp(w, nil) }),
@@ -90,6 +91,55 @@ func TestBatchGoesOn(t *testing.T) {
 			t.Fatalf("line %s was sent with the keys %q and %q", l.AccountID, key, l.IdempotencyKey)
 		}
 		keys[l.AccountID] = l.IdempotencyKey
+	}
+}
+
+// swallow takes as many lines as a client sends at a time, says nothing, and does the end.
+func swallow(end http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		in := bufio.NewScanner(r.Body)
+		for range window {
+			in.Scan()
+		}
+		end(w, r)
+	}
+}
+
+// TestBatchIsNotHeldUpBySilence meets a server that takes lines and is gone before it says anything, and one that stays and says nothing: to
+// both there is nothing more to send, so that the connection shows nothing.
+func TestBatchIsNotHeldUpBySilence(t *testing.T) {
+	c, s := script(t)
+	s.streams, c.patience, c.Attempts = true, 100*time.Millisecond, 20
+	silent := func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+	s.steps = []http.HandlerFunc{swallow(hangUp), swallow(silent), s.answers(1<<30, nil)}
+	n := 0
+	for a, err := range c.AssessBatch(t.Context(), events(2*window)) {
+		if n++; err != nil || a.Line != n {
+			t.Fatal(n, err)
+		}
+	}
+	if n != 2*window {
+		t.Errorf("%d answers", n)
+	}
+
+	c.patience, c.Attempts = time.Millisecond, 2
+	s.steps = []http.HandlerFunc{swallow(silent)}
+	for _, err := range c.AssessBatch(t.Context(), events(2*window)) {
+		if !errors.Is(err, errSilent) {
+			t.Error(err)
+		}
+	}
+
+	c.patience = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	s.steps = []http.HandlerFunc{swallow(func(w http.ResponseWriter, r *http.Request) {
+		hangUp(w, r)
+		cancel()
+	})}
+	for _, err := range c.AssessBatch(ctx, events(2*window)) {
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
 	}
 }
 
