@@ -55,6 +55,7 @@ type machine struct {
 	// The key of the subjects that operations name; the model knows those of key 0. See rotate.go.
 	key   int
 	lived map[hashing.Subject]map[int]bool // keys under which tokens of a phone were given out
+	gone  map[hashing.Subject]bool         // phones that were erased
 }
 
 func equalsModel(t *testing.T, open Open) {
@@ -62,7 +63,7 @@ func equalsModel(t *testing.T, open Open) {
 	defer func() { t.Logf("%d operations", operations) }()
 	rapid.Check(t, func(rt *rapid.T) {
 		o := open(t)
-		m := &machine{w: &world{t: t, store: o.Store, open: o}, open: o, model: newModel(), limit: 3, lived: map[hashing.Subject]map[int]bool{}}
+		m := &machine{w: &world{t: t, store: o.Store, open: o}, open: o, model: newModel(), limit: 3, lived: map[hashing.Subject]map[int]bool{}, gone: map[hashing.Subject]bool{}}
 		m.model.now = start
 		defer func() {
 			_ = m.w.store.Close()

@@ -80,12 +80,13 @@ func (m *machine) gaveOut(ev, now *engine.Event) {
 }
 
 // at returns subjects of key 0 as a caller names them at present, moved there first. Now and then a phone comes by
-// a token of earlier days instead, and then without any other name.
+// a token of earlier days instead, and then without any other name; but not one that was erased and may be known by the tag of another key, since
+// nothing leads from there any more: see erasedIsAStranger.
 func (m *machine) at(rt *rapid.T, subjects hashing.Subjects, link hashing.LinkTag) hashing.Version {
 	to, from := version(subjects, link, m.key), versions(subjects, link, m.key)
 	p := subjects[hashing.Phone]
 	m.dropIdle(p)
-	if key := rapid.IntRange(0, 6).Draw(rt, "token"); p.Given() && m.lived[p][key] {
+	if key := rapid.IntRange(0, 6).Draw(rt, "token"); p.Given() && m.lived[p][key] && (m.key == 0 || !m.gone[p]) {
 		to.Subjects[hashing.Phone] = under(p, key)
 		for i := range from {
 			from[i].Subjects[hashing.Phone] = hashing.Subject{}
@@ -242,6 +243,29 @@ func movedApart(w *world) {
 	w.assess(ev, 3)
 	r := w.look(ev).Records[hashing.IP]
 	equal(w.t, "phones of the ip", r.Distinct(scoring.Phones, record.TimeOf(start+30), 3600), 1)
+	w.verified()
+}
+
+// erasedIsAStranger has an erased number come back after a rotation, by its token, to an address that knew it by the tag of the older key: what it was
+// called is forgotten, so that the address takes it for another one, until it comes by the number again.
+func erasedIsAStranger(w *world) {
+	w.assess(signup(1, 1, start), 0)
+	w.erase(phone(1))
+	alone := &engine.Event{Domain: domain, Kind: scoring.Signup, Time: start + 10, Now: start + 10, Subjects: hashing.Subjects{hashing.Phone: phone(1)}}
+	w.assess(w.migrate(alone, 1), 0)
+
+	byToken := signup(1, 1, start+20)
+	from := versions(byToken.Subjects, byToken.Link, 1)
+	from[0].Subjects[hashing.Phone] = hashing.Subject{}
+	to := version(byToken.Subjects, byToken.Link, 1)
+	w.must(w.store.Migrate(w.ctx(), &engine.Migration{Domain: domain, Now: start + 20, To: to, From: from}))
+	byToken.Subjects, byToken.Link = to.Subjects, to.Link
+	w.assess(byToken, 0)
+	phones := func(ev *engine.Event) float64 {
+		return w.look(ev).Records[hashing.IP].Distinct(scoring.Phones, record.TimeOf(start+20), 3600)
+	}
+	equal(w.t, "phones of the ip, by the token", phones(byToken), 2)
+	equal(w.t, "phones of the ip, by the number", phones(w.migrate(signup(1, 1, start+20), 1)), 1)
 	w.verified()
 }
 

@@ -94,6 +94,7 @@ func Run(t *testing.T, open Open) {
 		{"a number moves to another key with all that is known of it", rotates},
 		{"an outcome of an event of an older key links once", outcomeBeforeMigration},
 		{"what moved in calls of its own is not counted twice", movedApart},
+		{"an erased number is a stranger under the next key", erasedIsAStranger},
 		{"an account that moved on with another phone is linked once", movedOnWithAnother},
 		{"a concurrent crowd moves a number once", migrationsCrowd},
 		{"a closed store says so", closedStore},
