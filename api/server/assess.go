@@ -59,12 +59,13 @@ func (s *Server) assess(j *job, on *sheet, in assessing) ([]byte, error) {
 		}
 		return on.write(answer), nil
 	}
-	in.ev.Once = j.once
-	j.remember(func() any { return answer })
+	if in.ev.Once = j.once; j.once != nil {
+		j.remember(func() any { return answer })
+	}
 	if err := s.space(j.ctx).Engine.Assess(j.ctx, in.ev, a); err != nil {
 		return nil, err
 	}
-	s.assessed.WithLabelValues(in.ev.Kind.String(), a.Decision.String()).Inc()
+	s.countAssessment(in.ev.Kind, a.Decision)
 	return on.write(answer), nil
 }
 
@@ -98,7 +99,7 @@ func (s *Server) assessBody(c *gin.Context, on *sheet, raw []byte) (answer []byt
 		return nil, false, err
 	}
 	if answer, replayed, err = s.assessOnce(j, on, key, c.FullPath(), raw, in); err != nil {
-		answer, err = s.fallBack(j.ctx, on, c.GetString(requestID), in, err)
+		answer, err = s.fallBack(j.ctx, on, requestIDOf(c), in, err)
 		replayed = false
 	}
 	return answer, replayed, err

@@ -45,7 +45,7 @@ func (s *Server) batch(c *gin.Context) {
 	var answers []byte
 	last, err := s.stream(c, s.maxBatch, func(lines []line) error {
 		began := time.Now()
-		answers = s.assessLines(answers[:0], c.Request.Context(), c.GetString(requestID), lines)
+		answers = s.assessLines(answers[:0], c.Request.Context(), requestIDOf(c), lines)
 		if !mayRead(c.Request.Context()) {
 			pace(c.Request.Context(), began)
 		}
@@ -53,7 +53,7 @@ func (s *Server) batch(c *gin.Context) {
 	})
 	var why *refusal
 	if errors.As(err, &why) {
-		_ = write(s.appendRefused(answers[:0], c.GetString(requestID), last, why)) // the end of the stream either way
+		_ = write(s.appendRefused(answers[:0], requestIDOf(c), last, why)) // the end of the stream either way
 	}
 }
 

@@ -153,7 +153,7 @@ func (s *Server) importLines(c *gin.Context, lines []line, answer *api.ImportAns
 	defer s.turn.RUnlock()
 	entries, errs := make([]engine.ListEntry, len(lines)), make([]error, len(lines))
 	spread(len(lines), func(i int) {
-		s.shielded(c.GetString(requestID), &errs[i], func() (err error) {
+		s.shielded(requestIDOf(c), &errs[i], func() (err error) {
 			if lines[i].text == nil {
 				return refuseTooLarge
 			}

@@ -93,7 +93,7 @@ func (s *Server) outcomeArray(c *gin.Context, raw []byte) error {
 func (s *Server) recordAll(c *gin.Context, all []*engine.Outcome, texts []json.RawMessage, key string) []json.RawMessage {
 	s.turn.RLock()
 	defer s.turn.RUnlock()
-	ctx, id := c.Request.Context(), c.GetString(requestID)
+	ctx, id := c.Request.Context(), requestIDOf(c)
 	answers, failed := make([]json.RawMessage, len(all)), make([]error, len(all))
 	inOrder(len(all), func(i int) (engine.EventID, bool) { return all[i].Event, true }, func(i int) {
 		itemKey := key

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
@@ -61,10 +62,10 @@ func (a assessment) appendJSON(b []byte) []byte {
 
 func (a assessment) appendHead(b []byte) []byte {
 	if a.ID.Given() {
-		b = appendText(b, `"assessment_id":`, a.ID.String())
+		b = append(a.ID.AppendString(append(b, `"assessment_id":"`...)), `",`...)
 	}
-	if token := a.Phone.Token(); token != "" {
-		b = appendText(b, `"phone_token":`, token)
+	if a.Phone.Given() {
+		b = append(a.Phone.AppendToken(append(b, `"phone_token":"`...)), `",`...)
 	}
 	return appendText(b, `"decision":`, a.Decision.String())
 }
@@ -161,7 +162,7 @@ func closed(b []byte, end byte) []byte {
 func appendText(b []byte, name, text string) []byte {
 	b = append(b, name...)
 	for i := range len(text) {
-		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if !literal[text[i]] {
 			quoted, err := json.Marshal(text)
 			if err != nil {
 				panic("server: a text that is not JSON")
@@ -172,6 +173,14 @@ func appendText(b []byte, name, text string) []byte {
 	b = append(append(append(b, '"'), text...), '"')
 	return append(b, ',')
 }
+
+// literal are the bytes that stand for themselves in a text of encoding/json.
+var literal = func() (all [256]bool) {
+	for c := byte(' '); c < 0x7f; c++ {
+		all[c] = !strings.ContainsRune(`"\<>&`, rune(c))
+	}
+	return all
+}()
 
 func appendInt(b []byte, name string, v int) []byte {
 	return append(strconv.AppendInt(append(b, name...), int64(v), 10), ',')

@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,6 +132,7 @@ type Server struct {
 	lines    *prometheus.CounterVec
 	unasked  prometheus.Counter
 	assessed *prometheus.CounterVec
+	found    found // of requests, seconds and assessed
 	guardMetrics
 
 	jobs    *jobs
@@ -186,6 +186,7 @@ func New(cfg Config) (*Server, error) {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 		}, []string{"route"}),
 	}
+	s.findAssessments()
 	spaces := map[string]*Space{cfg.Domain: {cfg.Engine, cfg.Hasher, cfg.SubjectKeys}}
 	for name, space := range cfg.Domains {
 		if spaces[name] != nil || space.Engine == nil || space.Hasher == nil {
@@ -305,13 +306,30 @@ func (s *Server) ready(c *gin.Context) {
 }
 
 // protective are headers that every answer has. Their values are shared, so nobody may change them.
-var protective = map[string][]string{
-	"X-Content-Type-Options":       {"nosniff"},
-	"Cache-Control":                {"no-store"},
-	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
-	"Cross-Origin-Resource-Policy": {"same-origin"},
-	"Referrer-Policy":              {"no-referrer"},
+var protective = []struct {
+	name  string
+	value []string
+}{
+	{"X-Content-Type-Options", []string{"nosniff"}},
+	{"Cache-Control", []string{"no-store"}},
+	{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
+	{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
+	{"Referrer-Policy", []string{"no-referrer"}},
 }
+
+// arrival is what is known of every request from the beginning.
+type arrival struct {
+	id     string
+	ticket ticket
+}
+
+const arrivalKey = "arrival"
+
+// arrivalOf returns what observe noted of a request.
+func arrivalOf(c *gin.Context) *arrival { return c.MustGet(arrivalKey).(*arrival) } //nolint:forcetypeassert // nothing else is under that key
+
+// requestIDOf returns the id of a request.
+func requestIDOf(c *gin.Context) string { return arrivalOf(c).id }
 
 // observe gives every request an id, logs and counts it by its route, and
 // answers for a handler that panics.
@@ -319,33 +337,30 @@ func (s *Server) observe(c *gin.Context) {
 	began := time.Now()
 	s.underWay.Add(1)
 	defer s.underWay.Add(-1)
-	c.Set(requestID, rand.Text())
-	c.Header("X-Request-Id", c.GetString(requestID))
+	id := rand.Text()
+	c.Set(arrivalKey, &arrival{id: id})
+	c.Header("X-Request-Id", id)
 	s.protect(c)
 	path := cmp.Or(c.FullPath(), "unmatched")
 	end := s.trace(c, path)
 	defer func() {
 		if recover() != nil {
-			s.cfg.Log.Error("a handler panicked", "request_id", c.GetString(requestID), "at", callers())
+			s.cfg.Log.Error("a handler panicked", "request_id", id, "at", callers())
 			s.refuse(c, refuseInternal)
 		}
 		took := time.Since(began)
 		status := c.Writer.Status()
-		s.requests.WithLabelValues(path, strconv.Itoa(status)).Inc()
-		s.seconds.WithLabelValues(path).Observe(took.Seconds())
+		s.countRequest(path, status, took)
 		if s.cfg.Log.Enabled(c.Request.Context(), slog.LevelInfo) {
 			s.cfg.Log.Info("request", "method", methodName(c.Request.Method), "route", path, "status", status,
-				"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", c.GetString(requestID), "trace_id", traceIDOf(c.GetHeader(traceparent)))
+				"duration_ms", float64(took.Microseconds())/1000, "bytes", c.Writer.Size(), "request_id", id, "trace_id", traceIDOf(c.GetHeader(traceparent)))
 		}
 		end(status)
 	}()
 	c.Next()
 }
 
-const (
-	requestID   = "request_id"
-	traceparent = "traceparent"
-)
+const traceparent = "traceparent"
 
 // trace begins the span of a request, and returns what ends it.
 func (s *Server) trace(c *gin.Context, route string) (end func(status int)) {
@@ -364,8 +379,8 @@ func (s *Server) trace(c *gin.Context, route string) (end func(status int)) {
 // protect keeps answers out of caches and of other sites' pages, whatever a browser takes them for.
 func (s *Server) protect(c *gin.Context) {
 	h := c.Writer.Header()
-	for name, value := range protective {
-		h[name] = value
+	for _, p := range protective {
+		h[p.name] = p.value
 	}
 	if s.cfg.TLS != nil {
 		c.Header("Strict-Transport-Security", "max-age=31536000")
@@ -399,12 +414,12 @@ func callers() []string {
 // refuse answers with a problem.
 func (s *Server) refuse(c *gin.Context, err error) {
 	r := explain(err)
-	s.noteFailure(c.GetString(requestID), r)
+	s.noteFailure(requestIDOf(c), r)
 	if r.retry != "" {
 		c.Header("Retry-After", r.retry)
 	}
 	c.Header("Content-Type", "application/problem+json")
-	c.AbortWithStatusJSON(r.status, r.problem(c.GetString(requestID)))
+	c.AbortWithStatusJSON(r.status, r.problem(requestIDOf(c)))
 }
 
 // noteFailure logs what is no fault of the caller's.

@@ -50,6 +50,9 @@ func ParseEventID(s string) (EventID, error) {
 // String returns the 26 characters by which callers know the event.
 func (id EventID) String() string { return eventText.EncodeToString(id[:]) }
 
+// AppendString appends what String returns.
+func (id EventID) AppendString(b []byte) []byte { return eventText.AppendEncode(b, id[:]) }
+
 // Seq returns the part that orders events.
 func (id EventID) Seq() Seq { return Seq(binary.BigEndian.Uint64(id[:8])) }
 
