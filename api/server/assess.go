@@ -59,7 +59,7 @@ func (s *Server) assess(j *job, on *sheet, in assessing) ([]byte, error) {
 		}
 		return on.write(answer), nil
 	}
-	if in.ev.Once = j.once; j.once != nil {
+	if in.ev.Once = j.once; j.once != nil { // without one, no function is made that nobody calls
 		j.remember(func() any { return answer })
 	}
 	if err := s.space(j.ctx).Engine.Assess(j.ctx, in.ev, a); err != nil {
