@@ -137,7 +137,11 @@ func (b *batch) connect(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	return b.read(bufio.NewReaderSize(res.Body, longestLine))
+	err = b.read(bufio.NewReaderSize(res.Body, longestLine))
+	if err != nil && !errors.Is(err, errStopped) && ctx.Err() != nil { // what was broken by its end says so in many ways
+		return unanswered(ctx.Err())
+	}
+	return err
 }
 
 // begin notes a new connection, and what breaks it.

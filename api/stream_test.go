@@ -108,39 +108,43 @@ func swallow(end http.HandlerFunc) http.HandlerFunc {
 // TestBatchIsNotHeldUpBySilence meets a server that takes lines and is gone before it says anything, and one that stays and says nothing: to
 // both there is nothing more to send, so that the connection shows nothing.
 func TestBatchIsNotHeldUpBySilence(t *testing.T) {
-	c, s := script(t)
-	s.streams, c.patience, c.Attempts = true, 100*time.Millisecond, 20
 	silent := func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
-	s.steps = []http.HandlerFunc{swallow(hangUp), swallow(silent), s.answers(1<<30, nil)}
-	n := 0
-	for a, err := range c.AssessBatch(t.Context(), events(2*window)) {
-		if n++; err != nil || a.Line != n {
-			t.Fatal(n, err)
+	t.Run("for a while", func(t *testing.T) {
+		c, s := script(t)
+		s.streams, c.patience, c.Attempts = true, 100*time.Millisecond, 20
+		s.steps = []http.HandlerFunc{swallow(hangUp), swallow(silent), s.answers(1<<30, nil)}
+		n := 0
+		for a, err := range c.AssessBatch(t.Context(), events(2*window)) {
+			if n++; err != nil || a.Line != n {
+				t.Fatal(n, err)
+			}
 		}
-	}
-	if n != 2*window {
-		t.Errorf("%d answers", n)
-	}
-
-	c.patience, c.Attempts = time.Millisecond, 2
-	s.steps = []http.HandlerFunc{swallow(silent)}
-	for _, err := range c.AssessBatch(t.Context(), events(2*window)) {
-		if !errors.Is(err, errSilent) {
-			t.Error(err)
+		if n != 2*window {
+			t.Errorf("%d answers", n)
 		}
-	}
-
-	c.patience = time.Hour
-	ctx, cancel := context.WithCancel(t.Context())
-	s.steps = []http.HandlerFunc{swallow(func(w http.ResponseWriter, r *http.Request) {
-		hangUp(w, r)
-		cancel()
-	})}
-	for _, err := range c.AssessBatch(ctx, events(2*window)) {
-		if !errors.Is(err, context.Canceled) {
-			t.Error(err)
+	})
+	t.Run("for ever", func(t *testing.T) {
+		c, s := script(t, swallow(silent))
+		s.streams, c.patience, c.Attempts = true, time.Millisecond, 2
+		for _, err := range c.AssessBatch(t.Context(), events(2*window)) {
+			if !errors.Is(err, errSilent) {
+				t.Error(err)
+			}
 		}
-	}
+	})
+	t.Run("until ctx ends", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c, s := script(t, swallow(func(w http.ResponseWriter, r *http.Request) {
+			hangUp(w, r)
+			cancel()
+		}))
+		s.streams, c.patience = true, time.Hour
+		for _, err := range c.AssessBatch(ctx, events(2*window)) {
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func TestBatchGivesUp(t *testing.T) {
