@@ -70,10 +70,14 @@ type batch struct {
 	waiting  [][]byte  // those behind them that were taken from next, encoded; guarded by mu
 	ended    bool      // next has no more; guarded by mu
 	source   error     // with which it ended; guarded by mu
-	gone     bool      // the connection is; guarded by mu
-	headed   bool      // the head of the answer came, or none will; guarded by mu
-	silent   bool      // it was given up before; guarded by mu
-	hangUp   func()    // breaks the connection; guarded by mu
+}
+
+// connection is one of the requests of a batch. What it notes is guarded by the batch's mu.
+type connection struct {
+	hangUp func() // breaks it
+	gone   bool   // nothing is sent any more
+	headed bool   // the head of the answer came, or none will
+	silent bool   // it was given up before
 }
 
 // run makes requests until all lines are answered.
@@ -113,22 +117,21 @@ func (b *batch) run(ctx context.Context) error {
 func (b *batch) connect(ctx context.Context) error {
 	body, lines := io.Pipe()
 	ctx, cancel := context.WithCancel(ctx)
-	hangUp := func() { _ = body.CloseWithError(errStopped) }
-	defer context.AfterFunc(ctx, hangUp)() // net/http waits for all of the body, and that waits for answers
-	b.begin(hangUp)
+	conn := &connection{hangUp: func() { _ = body.CloseWithError(errStopped) }}
+	defer context.AfterFunc(ctx, conn.hangUp)() // net/http waits for all of the body, and that waits for answers
 	var writing sync.WaitGroup
-	writing.Go(func() { _ = lines.CloseWithError(b.write(lines)) })
+	writing.Go(func() { _ = lines.CloseWithError(b.write(conn, lines)) })
 	defer func() {
 		cancel()
-		_ = body.CloseWithError(errStopped)
+		conn.hangUp()
 		b.mu.Lock()
-		b.gone = true
+		conn.gone = true
 		b.moved.Broadcast()
 		b.mu.Unlock()
 		writing.Wait()
 	}()
 	res, err := b.client.stream(ctx, "/v1/assessments/batch", body)
-	switch silent := b.headCame(); {
+	switch silent := b.headCame(conn); {
 	case err != nil && ctx.Err() != nil:
 		return unanswered(ctx.Err())
 	case err != nil && silent:
@@ -144,19 +147,12 @@ func (b *batch) connect(ctx context.Context) error {
 	return err
 }
 
-// begin notes a new connection, and what breaks it.
-func (b *batch) begin(hangUp func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.gone, b.headed, b.silent, b.hangUp = false, false, false, hangUp
-}
-
 // headCame notes that nobody waits for the head of an answer any more, and reports whether that was given up.
-func (b *batch) headCame() (silent bool) {
+func (b *batch) headCame(conn *connection) (silent bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.headed = true
-	return b.silent
+	conn.headed = true
+	return conn.silent
 }
 
 // read yields the answers of one request.
@@ -230,12 +226,12 @@ func (b *batch) end() error {
 }
 
 // write sends what waits, and then what comes, on one connection.
-func (b *batch) write(w io.Writer) error {
+func (b *batch) write(conn *connection, w io.Writer) error {
 	b.mu.Lock()
 	first := b.answered
 	b.mu.Unlock()
 	for n := range longestStream {
-		text, err := b.line(first + n)
+		text, err := b.line(conn, first+n)
 		if err != nil {
 			return err
 		}
@@ -247,18 +243,18 @@ func (b *batch) write(w io.Writer) error {
 }
 
 // line returns a line by its place, from 0: one that waits, or the next one. io.EOF is behind the last.
-func (b *batch) line(place int) ([]byte, error) {
+func (b *batch) line(conn *connection, place int) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	full := func() bool { return !b.gone && place-b.answered >= len(b.waiting) && len(b.waiting) >= window }
-	if full() && !b.headed {
-		defer time.AfterFunc(cmp.Or(b.client.patience, headPatience), b.giveUp).Stop()
+	full := func() bool { return !conn.gone && place-b.answered >= len(b.waiting) && len(b.waiting) >= window }
+	if full() && !conn.headed {
+		defer time.AfterFunc(cmp.Or(b.client.patience, headPatience), func() { b.giveUp(conn) }).Stop()
 	}
 	for full() {
 		b.moved.Wait()
 	}
 	switch at := place - b.answered; {
-	case b.gone:
+	case conn.gone:
 		return nil, errStopped
 	case at < len(b.waiting):
 		return b.waiting[at], nil
@@ -281,12 +277,12 @@ func (b *batch) line(place int) ([]byte, error) {
 
 // giveUp breaks a connection on which everything was sent that may be, and no head of an answer came. It may be broken already: net/http tells
 // of that only when it has sent all of the body, and that waits for answers.
-func (b *batch) giveUp() {
+func (b *batch) giveUp(conn *connection) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.headed {
-		b.silent = true
-		b.hangUp()
+	if !conn.headed {
+		conn.silent = true
+		conn.hangUp()
 	}
 }
 
