@@ -78,6 +78,7 @@ func (p *process) drain() error {
 // use is what a process holds of the machine.
 type use struct {
 	rss   int64 // bytes
+	file  int64 // those of them that are pages of files: of the program itself, mostly
 	files int
 	cpu   time.Duration
 }
@@ -87,9 +88,10 @@ func (p *process) use() use {
 	var u use
 	dir := "/proc/" + strconv.Itoa(p.cmd.Process.Pid)
 	if b, err := os.ReadFile(dir + "/statm"); err == nil { //nolint:gosec // our own files
-		if f := strings.Fields(string(b)); len(f) > 1 {
+		if f := strings.Fields(string(b)); len(f) > 2 {
 			pages, _ := strconv.ParseInt(f[1], 10, 64)
-			u.rss = pages * int64(os.Getpagesize())
+			shared, _ := strconv.ParseInt(f[2], 10, 64)
+			u.rss, u.file = pages*int64(os.Getpagesize()), shared*int64(os.Getpagesize())
 		}
 	}
 	if list, err := os.ReadDir(dir + "/fd"); err == nil {

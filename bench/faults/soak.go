@@ -67,6 +67,11 @@ var levels = []level{
 		return m["go_goroutines"] - m["ringfence_http_requests_in_flight"]
 	}},
 	{"files", 1, func(u use, _ map[string]float64) float64 { return float64(u.files) }},
+	{"program MiB", mib, func(u use, _ map[string]float64) float64 { return float64(u.file) }},
+	{"next GC MiB", mib, metricOf("go_memstats_next_gc_bytes")},
+	{"heap kept MiB", mib, func(_ use, m map[string]float64) float64 {
+		return m["go_memstats_heap_idle_bytes"] - m["go_memstats_heap_released_bytes"]
+	}},
 	{"heap in use MiB", mib, metricOf("go_memstats_heap_inuse_bytes")},
 	{"stacks MiB", mib, metricOf("go_memstats_stack_inuse_bytes")},
 	{"records MiB", mib, metricOf("ringfence_record_cache_bytes")},
