@@ -146,3 +146,25 @@ func untilItWaits(s *Store, before uint64, told <-chan bool) {
 		runtime.Gosched()
 	}
 }
+
+// TestNoCallOutlivesItself looks at what a step leaves for the next one: texts of a caller may be parts of a body that has a number.
+func TestNoCallOutlivesItself(t *testing.T) {
+	s, err := Open("store", Options{Keys: testKeys, Create: true, FS: newPower()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	ev := spread(1)
+	ev.Country = "DE"
+	step, err := s.beginLook(t.Context(), ev.Subjects[:]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step.newEntry(ev, engine.EventID{1})
+	step.entry.Values = []float64{1}
+	before := step.entry.Country
+	step.end()
+	if e := &step.entry; before != "DE" || e.Country != "" || e.Values != nil || e.Shadows != nil {
+		t.Errorf("%q, then %q, %d values and %d shadows are kept", before, e.Country, len(e.Values), len(e.Shadows))
+	}
+}

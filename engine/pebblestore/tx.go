@@ -97,6 +97,7 @@ func (t *tx) unlock() {
 func (t *tx) end() {
 	t.staged, t.bytes, t.changes, t.later = t.staged[:0], t.bytes[:0], 0, false
 	t.entry.Values, t.entry.Shadows = nil, nil // the caller's: the next one must not write there
+	t.entry.Country = ""                       // nor may it outlive the call: it can be a part of a text that has a number
 	t.unlock()
 	s := t.s
 	if t.batch != nil {
