@@ -24,7 +24,7 @@ type Once struct {
 	Key         hashing.Digest
 	Fingerprint hashing.Digest // of the request
 	Expires     int64          // unix seconds, the first second at which the key is free again
-	Lasts       int64          // seconds: it is free that long after it was used, by the store's clock, if that is earlier; 0 is twice OnceFor
+	Lasts       int64          // seconds by the store's clock after its use: it is free no earlier, and no later than after twice as long; 0 is no sooner bound, and OnceFor
 
 	// Render returns the answer to keep. It is called during the commit, when
 	// the results are known, and must not block.
@@ -70,7 +70,7 @@ func (e *Engine) Idempotent(ctx context.Context, retry hashing.Retry, later bool
 	case replayed: // whoever came first may have left the log for later, and may still wait for it
 		return answer, true, e.Durable(ctx)
 	}
-	answer, err = do(&Once{Key: retry.Key, Fingerprint: retry.Fingerprint, Expires: now + OnceFor, seal: retry.Seal})
+	answer, err = do(&Once{Key: retry.Key, Fingerprint: retry.Fingerprint, Expires: now + OnceFor, Lasts: OnceFor, seal: retry.Seal})
 	return answer, false, err
 }
 

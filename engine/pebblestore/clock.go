@@ -18,7 +18,8 @@ type clock struct {
 	wall func() time.Time
 	up   func() time.Duration // since some moment, whatever the machine's clock does
 
-	now atomic.Int64 // unix seconds
+	now   atomic.Int64 // unix seconds
+	limit atomic.Int64 // unix microseconds: what bound believes without a look at mu
 
 	mu      sync.Mutex
 	trusted time.Time     // guarded by mu: the machine's clock as far as it is believed
@@ -85,6 +86,32 @@ func (c *clock) advance(now int64) int64 {
 			return seen
 		}
 	}
+}
+
+// longestStop is how long a store may have been closed and its next changes are numbered by the machine's clock at once.
+const longestStop = 400 * 24 * time.Hour
+
+// beginNumbers sets a clock by which changes are numbered to what a store has seen last, in unix seconds; 0 is none.
+func (c *clock) beginNumbers(newest int64) {
+	if c.wall().Sub(time.Unix(newest, 0)) <= longestStop {
+		newest = 0
+	}
+	c.begin(0, newest)
+}
+
+// bound returns what may be believed of a time in unix microseconds: nothing that is more than tolerance ahead of the machine's clock
+// as far as that is believed itself. In most calls that is one comparison.
+func (c *clock) bound(now int64) int64 {
+	limit := c.limit.Load()
+	if now <= limit {
+		return now
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.follow()
+	limit = c.trusted.Add(tolerance).UnixMicro()
+	c.limit.Store(limit)
+	return min(now, limit)
 }
 
 // behind returns how far the clock that is believed is behind the machine's.

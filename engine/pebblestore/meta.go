@@ -134,6 +134,7 @@ func (s *Store) resume() error {
 	}
 	newest = max(newest, watermark)
 	s.clock.begin(int64(kept), int64(newest/1e6)) //nolint:gosec // times
+	s.numbers.beginNumbers(int64(newest / 1e6))   //nolint:gosec // a time
 	s.lastSeq.Store(newest)
 	s.watermark.Store(watermark)
 	return s.recover(watermark)

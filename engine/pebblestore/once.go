@@ -17,8 +17,8 @@ const onceHead = len(hashing.Digest{}) + 8
 func (t *tx) putOnce(domain hashing.DomainID, once *engine.Once) error {
 	t.key = appendOnceKey(t.key[:0], domain, once.Key)
 	t.value = append(t.value[:0], once.Fingerprint[:]...)
-	// By a clock that is far ahead, a key would last for years.
-	expires := min(once.Expires, t.now+cmp.Or(once.Lasts, 2*engine.OnceFor))
+	// By the caller's clock alone, a key would last for years where that is far ahead, and for no time where it is behind ours.
+	expires := max(min(once.Expires, t.now+2*cmp.Or(once.Lasts, engine.OnceFor)), t.now+once.Lasts)
 	t.value = binary.BigEndian.AppendUint64(t.value, uint64(expires)) //nolint:gosec // kept bit by bit
 	t.value = append(t.value, once.Answer()...)
 	return t.writes().Set(t.key, t.value, nil)

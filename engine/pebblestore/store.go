@@ -64,9 +64,9 @@ type Options struct {
 	// Default: none.
 	Ballast int64
 
-	// BlockCacheBytes bounds the blocks of tables kept in memory, and MemTableBytes each of up to four tables
-	// of recent log entries. Default: 1/32 of the memory that the process may have, from 16 MiB to
-	// 1 GiB, and 1/128, from 8 to 64 MiB.
+	// BlockCacheBytes is room for blocks of tables in memory, and MemTableBytes for each of up to four tables of recent log entries.
+	// Blocks also take the room of those of the four that are not there: only the sum is a bound. Default: 1/32 of the
+	// memory that the process may have, from 16 MiB to 1 GiB, and 1/128, from 8 to 64 MiB.
 	BlockCacheBytes int64
 	MemTableBytes   int64
 
@@ -132,6 +132,7 @@ type Store struct {
 	unlinked  uint64        // events up to this one may not all be linked: see eraseEvents; set by Open
 
 	clock   clock
+	numbers clock        // of changes: believes a clock that went ahead while the store was closed, up to longestStop
 	once    sync.RWMutex // held for reading while an idempotency entry is committed, for writing while some are swept
 	sweeper sweeper
 	space   space
@@ -157,6 +158,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}}
 	s.clock.wall, s.clock.up = s.opts.Now, s.opts.up
+	s.numbers.wall, s.numbers.up = s.opts.Now, s.opts.up
 	s.space.s, s.quit = s, make(chan struct{})
 	s.txs.New = func() any { return newTx(s) }
 	s.flush = newFlusher(s)
@@ -385,9 +387,9 @@ func (s *Store) LateEvents() uint64 { return s.late.Load() }
 func (s *Store) Stalls() uint64 { return s.stalls.Load() }
 
 // nextSeq numbers a change, whose subjects are locked. Numbers strictly increase, whatever
-// the clock does.
+// the clock does, and are times no further ahead than it is believed: the log is given up by its numbers.
 func (s *Store) nextSeq() record.Seq {
-	now := uint64(max(s.opts.Now().UnixMicro(), 1))
+	now := uint64(max(s.numbers.bound(s.opts.Now().UnixMicro()), 1)) //nolint:gosec // positive
 	for {
 		last := s.lastSeq.Load()
 		next := max(now, last+1)

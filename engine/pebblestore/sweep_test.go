@@ -20,6 +20,8 @@ type machine struct {
 	up   time.Duration
 }
 
+const tenYears = 10 * 365 * 24 * time.Hour
+
 func newMachine() *machine { return &machine{wall: time.Unix(1_800_000_000, 0)} }
 
 func (m *machine) Now() time.Time {
@@ -111,13 +113,14 @@ func TestAStoppedServerWaitsBeforeItExpires(t *testing.T) {
 	}
 }
 
-// TestNumbersIncreaseWhateverTheClockDoes sets the clock back and ahead within a run and across runs.
+// TestNumbersIncreaseWhateverTheClockDoes sets the clock back and ahead within a run and across runs. They are times of that clock, unless
+// it is far ahead of what it was.
 func TestNumbersIncreaseWhateverTheClockDoes(t *testing.T) {
 	m := newMachine()
 	o := Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }}
 	last := record.Seq(0)
-	for _, d := range []time.Duration{0, -time.Hour, time.Hour, 10 * 365 * 24 * time.Hour, -20 * 365 * 24 * time.Hour, time.Second} {
-		m.jump(d)
+	for _, opened := range []time.Duration{0, -time.Hour, time.Hour, tenYears, -2 * tenYears, time.Second} {
+		m.jump(opened)
 		s := mustOpen(t, o)
 		for _, d := range []time.Duration{0, -time.Minute, time.Minute} {
 			m.jump(d)
@@ -125,13 +128,53 @@ func TestNumbersIncreaseWhateverTheClockDoes(t *testing.T) {
 			if id.Seq() <= last {
 				t.Fatalf("jump of %v: %d follows %d", d, id.Seq(), last)
 			}
-			if last = id.Seq(); last < record.Seq(m.Now().UnixMicro()) {
-				t.Errorf("the number is behind the clock")
+			if last = id.Seq(); id.Recorded().Before(m.Now()) != (opened == tenYears) {
+				t.Errorf("opened after a jump of %v: the number is %v, the clock shows %v", opened, id.Recorded(), m.Now())
 			}
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestAClockThatWasFarAheadKeepsNothingForYears has the clock ten years ahead for an hour, while the store runs, when it is opened, or
+// both: what is recorded afterwards stays no longer than it has to.
+func TestAClockThatWasFarAheadKeepsNothingForYears(t *testing.T) {
+	for name, jumps := range map[string][2]time.Duration{"opened": {tenYears, 0}, "running": {0, tenYears}, "a stop of 300 days": {300 * 24 * time.Hour, 0}} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine()
+			o := Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }}
+			s := mustOpen(t, o)
+			assessAt(t, s, m.Now())
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			m.jump(jumps[0])
+			s = mustOpen(t, o)
+			m.jump(jumps[1])
+			assessAt(t, s, m.Now())
+			m.pass(time.Hour)
+			assessAt(t, s, m.Now())
+			if jumps[0]+jumps[1] == tenYears {
+				m.jump(-tenYears)
+			}
+			m.pass(4 * time.Hour)
+			id := assessAt(t, s, m.Now())
+			if off := id.Recorded().Sub(m.Now()).Abs(); off > time.Second {
+				t.Errorf("numbers are %v off", off)
+			}
+			for range 400 {
+				m.pass(24 * time.Hour)
+				sweepAll(t, s, m)
+			}
+			if st, err := s.Stats(t.Context()); err != nil || st.Events != 0 || st.Subjects["phone"] != 0 {
+				t.Errorf("400 days later: %+v %v", st, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

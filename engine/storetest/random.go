@@ -171,7 +171,7 @@ func (m *machine) assess(rt *rapid.T) {
 	d := new(engine.Decision)
 	if key := byte(rapid.IntRange(0, 3).Draw(rt, "key")); key > 0 && m.model.once[key] <= m.model.now { //nolint:gosec // 0 to 3
 		m.model.once[key] = m.model.now + engine.OnceFor
-		ev.Once = &engine.Once{Key: hashing.Digest{key}, Expires: m.model.once[key], Render: func() []byte { return nil }}
+		ev.Once = &engine.Once{Key: hashing.Digest{key}, Expires: m.model.once[key], Lasts: engine.OnceFor, Render: func() []byte { return nil }}
 	}
 	ev.Later = rapid.Bool().Draw(rt, "later")
 	now := m.present(rt, ev)
