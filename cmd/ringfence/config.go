@@ -72,8 +72,9 @@ type Config struct {
 	// as much for them. A subject that is not in memory costs a read of the tables.
 	CacheBytes int64 `yaml:"cache_bytes" default:"268435456" usage:"bytes of subjects' records kept in memory; 0 is the default"`
 
-	// BlockCacheBytes bounds the blocks of tables in memory. 0 is a 32nd of the memory that the process may have, from 16 MiB to 1 GiB.
-	BlockCacheBytes int64 `yaml:"block_cache_bytes" default:"0" usage:"bytes of blocks of tables kept in memory; 0 is a 32nd of the machine's memory, from 16 MiB to 1 GiB"`
+	// BlockCacheBytes is room for blocks of tables in memory. 0 is a 32nd of the memory that the process may have, from 16 MiB to 1 GiB.
+	// Blocks also take the room of those tables of MemTableBytes that are not there: only the sum of the five is a bound.
+	BlockCacheBytes int64 `yaml:"block_cache_bytes" default:"0" usage:"bytes of blocks of tables kept in memory, beside the room of --memtable-bytes that is not taken; 0 is a 32nd of the machine's memory, from 16 MiB to 1 GiB"`
 
 	// MemTableBytes bounds each of up to four tables of recent log entries in memory. 0 is a 128th of the memory that the process may
 	// have, from 8 to 64 MiB.

@@ -46,7 +46,7 @@ func holdingMeasures(store *pebblestore.Store) []server.Measure {
 		gauge("ringfence_record_cache_bytes", "Records in memory, with what it takes to find them; bounded by cache_bytes, and beyond it what is not flushed.",
 			func(h *pebblestore.Holdings) int64 { return h.Records }),
 		gauge("ringfence_record_spare_bytes", "What records in memory left behind, to be used again.", func(h *pebblestore.Holdings) int64 { return h.Spare }),
-		gauge("ringfence_block_cache_bytes", "Blocks of tables in memory; bounded by block_cache_bytes.", func(h *pebblestore.Holdings) int64 { return h.Blocks }),
+		gauge("ringfence_block_cache_bytes", "Blocks of tables in memory; with the memtables bounded by block_cache_bytes and four times memtable_bytes.", func(h *pebblestore.Holdings) int64 { return h.Blocks }),
 		gauge("ringfence_memtable_bytes", "Recent log entries in memory; bounded by five times memtable_bytes.", func(h *pebblestore.Holdings) int64 { return h.MemTables }),
 		gauge("ringfence_tables", "Tables of the store.", func(h *pebblestore.Holdings) int64 { return h.Tables }),
 		gauge("ringfence_open_tables", "Tables that are open; each is an open file.", func(h *pebblestore.Holdings) int64 { return h.Files }),

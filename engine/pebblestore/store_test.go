@@ -17,10 +17,11 @@ import (
 
 var testKeys = []hashing.KeyCheck{{Key: 1, Value: [16]byte{1}}}
 
-// Bounds so tight that hundreds of events, or a handful of them, are flushed and evicted.
+// Bounds so tight that hundreds of events, or a handful of them, are flushed and evicted. Memtables hold some hundred
+// events, or fifty, so that they are flushed, too; the log is given room for a whole one in advance.
 var (
-	small = Options{CacheBytes: shardCount, DirtyBytes: 256 << 10, MaxUnflushed: 1000}
-	tiny  = Options{CacheBytes: shardCount, DirtyBytes: 4 << 10, MaxUnflushed: 20, recoverAtOnce: 7}
+	small = Options{CacheBytes: shardCount, DirtyBytes: 256 << 10, MaxUnflushed: 1000, MemTableBytes: 64 << 10}
+	tiny  = Options{CacheBytes: shardCount, DirtyBytes: 4 << 10, MaxUnflushed: 20, recoverAtOnce: 7, MemTableBytes: 16 << 10}
 )
 
 // opener opens stores on a file system, with the bounds of some options.
