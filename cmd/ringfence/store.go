@@ -54,7 +54,8 @@ func newJob(use, short, long string, args cobra.PositionalArgs, read func(j *job
 func newStoreBackup() *cobra.Command {
 	return newJob("backup FOLDER", "write a backup to a new folder",
 		"The backup is a data folder without a keyring: it opens with --data FOLDER and the --keyring of the original. Keep the two\n"+
-			"apart. On the same disk the files are shared with the original and take no space at first: copy the\nfolder elsewhere to survive the disk.",
+			"apart. On the same disk the files are shared with the original and take no space at first: copy the\nfolder elsewhere to survive the disk. "+
+			"store/SHA256SUMS lists what is in it, until it is opened: sha256sum -c SHA256SUMS checks a copy.",
 		cobra.ExactArgs(1), func(j *job, args []string) (err error) {
 			j.Do = "backup"
 			j.Folder, err = filepath.Abs(args[0])
@@ -155,7 +156,7 @@ func (f *dataFlags) restore(cmd *cobra.Command, backup string) error {
 
 func verifyFolder(cmd *cobra.Command, folder string, ring *hashing.Keyring) error {
 	s, err := pebblestore.Open(folder, pebblestore.Options{
-		Keys: ring.KeyChecks(), Log: slog.New(slog.DiscardHandler), Fatal: die, Damaged: func(error) {},
+		Keys: ring.KeyChecks(), Log: slog.New(slog.DiscardHandler), Fatal: die, Damaged: func(error) {}, Vouched: true,
 	})
 	if err != nil {
 		return err

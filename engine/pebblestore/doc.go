@@ -52,7 +52,8 @@
 // first line that does not match for the end, as a power cut leaves it. So the log is sealed behind every change
 // within a moment, and a file named guard holds the checksum of the manifest: Open returns
 // engine.ErrCorrupt, and has touched nothing, when something durable cannot be read. What cannot be told from a power cut is damage
-// to the last moment of the log before a crash.
+// to the last moment of the log before a crash. A backup is whole: Open refuses one of which any byte has changed, by
+// the list in SumsName.
 //
 // # Layout, format 4
 //

@@ -15,6 +15,7 @@ import (
 
 // Backup writes the store as it is now to a folder that must not be there yet; its parent is made. Others may go on meanwhile:
 // every change that was answered before Backup began is in it, each whole or not at all. The folder opens by itself, with the same keyring.
+// It is read once, for SumsName: some seconds for a few GiB.
 //
 // Where the folder is on the disk of the store, its tables are the same files under a second name: copy it
 // elsewhere to survive the disk.
@@ -38,6 +39,9 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 		return err
 	}
 	if err := s.db.Checkpoint(partial, pebble.WithFlushedWAL()); err != nil {
+		return err
+	}
+	if err := errors.Join(newGuard(fs, partial).renew(), writeSums(ctx, fs, partial)); err != nil {
 		return err
 	}
 	if err := fs.Rename(partial, dir); err != nil {

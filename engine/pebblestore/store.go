@@ -70,6 +70,10 @@ type Options struct {
 	BlockCacheBytes int64
 	MemTableBytes   int64
 
+	// Vouched makes Open refuse a folder, with engine.ErrCorrupt, where nothing says what it should hold: neither a list of sums, as a backup
+	// has it, nor a guard of the manifest, as a store has it that was opened before.
+	Vouched bool
+
 	// FS is the file system. Default: the machine's.
 	FS vfs.FS
 
@@ -247,7 +251,10 @@ func (s *Store) openDB(dir string) error {
 	s.space.begin(dir)
 	s.fs = s.space.fs()
 	s.guard = newGuard(s.fs, dir)
-	if err = errors.Join(s.guard.check(), checkLogs(s.fs, dir)); err != nil {
+	if err = errors.Join(s.vouched(), checkSums(s.fs, dir), s.guard.check(), checkLogs(s.fs, dir)); err == nil {
+		err = dropSums(s.fs, dir)
+	}
+	if err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
 	cache := pebble.NewCache(s.cacheSize())
