@@ -86,72 +86,98 @@ func changeKey(number uint64) []byte {
 // TestVerifyFindsDamage damages one thing at a time behind the store's back.
 func TestVerifyFindsDamage(t *testing.T) {
 	phone := signup().Subjects[hashing.Phone]
+	renamed := hashing.Subject{Kind: hashing.Phone, Key: 2, ID: [16]byte{7}}
 	entry := engine.ListEntry{List: "vip", Subject: phone, Added: 1_800_000_000}
 	listKey := phone.Append(appendEntriesPrefix(nil, 1, 0))
 	for _, c := range []struct {
 		name, says string
-		damage     func(s *Store, first engine.EventID) error
+		damage     func(s *Store, events []engine.EventID) error
 	}{
-		{"nothing", "", func(*Store, engine.EventID) error { return nil }},
-		{"a record that is none", "it is no record", func(s *Store, _ engine.EventID) error {
+		{"nothing", "", func(*Store, []engine.EventID) error { return nil }},
+		{"a record that is none", "it is no record", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendSubjectKey(nil, hashing.Subject{Kind: hashing.IP, Key: 1, ID: [16]byte{9}}), []byte("no record, just text"), pebble.Sync)
 		}},
-		{"a record that is gone", "does not hold it", func(s *Store, _ engine.EventID) error {
+		{"the record of a number is gone", "does not hold it", func(s *Store, _ []engine.EventID) error {
 			return s.db.Delete(appendSubjectKey(nil, phone), pebble.Sync)
 		}},
-		{"a record of an account that has links", "only a phone", func(s *Store, _ engine.EventID) error {
+		{"the record of an account is gone", "does not hold it", func(s *Store, _ []engine.EventID) error {
+			return s.db.Delete(appendSubjectKey(nil, signup().Subjects[hashing.Account]), pebble.Sync)
+		}},
+		{"the record of an address is gone", "does not hold it", func(s *Store, _ []engine.EventID) error {
+			return s.db.Delete(appendSubjectKey(nil, signup().Subjects[hashing.IP]), pebble.Sync)
+		}},
+		{"a record of an account that has links", "only a phone", func(s *Store, _ []engine.EventID) error {
 			var r record.Record
 			r.Link(hashing.LinkTag{1}, 5, 0)
 			return s.db.Set(appendSubjectKey(nil, hashing.Subject{Kind: hashing.Account, Key: 1, ID: [16]byte{9}}), r.Bytes(), pebble.Sync)
 		}},
-		{"an event that is none", "it is no event", func(s *Store, id engine.EventID) error {
-			return s.db.Set(appendLogKey(nil, 1, id), []byte{2, 1}, pebble.Sync)
+		{"an event that is none", "it is no event", func(s *Store, events []engine.EventID) error {
+			return s.db.Set(appendLogKey(nil, 1, events[0]), []byte{2, 1}, pebble.Sync)
 		}},
-		{"an entry that the list lacks", "does not name it", func(s *Store, _ engine.EventID) error { return s.db.Delete(listKey, pebble.Sync) }},
-		{"an entry that the record lacks", "does not know of it", func(s *Store, _ engine.EventID) error {
+		{"an event in the middle is gone", "the event of its number before it", func(s *Store, events []engine.EventID) error {
+			return s.db.Delete(appendLogKey(nil, 1, events[1]), pebble.Sync)
+		}},
+		{"the newest event is gone", "its newest event is not in the log", func(s *Store, events []engine.EventID) error {
+			return s.db.Delete(appendLogKey(nil, 1, events[2]), pebble.Sync)
+		}},
+		{"an older name leads nowhere", "the name leads nowhere", func(s *Store, _ []engine.EventID) error {
+			return s.db.Set(appendBackKey(nil, renamed, phone), nil, pebble.Sync)
+		}},
+		{"a new name does not know the older one", "does not know the name", func(s *Store, _ []engine.EventID) error {
+			old := hashing.Subject{Kind: hashing.Phone, Key: 1, ID: [16]byte{7}}
+			return s.db.Set(appendForwardKey(nil, old), appendForward(nil, renamed, hashing.LinkTag{}), pebble.Sync)
+		}},
+		{"older names that are none", "its key names no two", func(s *Store, _ []engine.EventID) error {
+			return s.db.Set(appendBackKey(nil, phone, renamed), nil, pebble.Sync)
+		}},
+		{"an entry that the list lacks", "does not name it", func(s *Store, _ []engine.EventID) error { return s.db.Delete(listKey, pebble.Sync) }},
+		{"an entry that the record lacks", "does not know of it", func(s *Store, _ []engine.EventID) error {
 			other := hashing.Subject{Kind: hashing.Phone, Key: 1, ID: [16]byte{8}}
 			return s.db.Set(other.Append(appendEntriesPrefix(nil, 1, 0)), appendListing(nil, entry), pebble.Sync)
 		}},
-		{"an entry of a list that there is not", "a list that there is not", func(s *Store, _ engine.EventID) error {
+		{"an entry of a list that there is not", "a list that there is not", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(phone.Append(appendEntriesPrefix(nil, 1, 7)), appendListing(nil, entry), pebble.Sync)
 		}},
-		{"a missing policy", "a version before it is missing", func(s *Store, _ engine.EventID) error {
+		{"a missing policy", "a version before it is missing", func(s *Store, _ []engine.EventID) error {
 			return s.db.Delete(appendPolicyKey(nil, 1, 1), pebble.Sync)
 		}},
-		{"a note on a policy that there is not", "it is about a version that there is not", func(s *Store, _ engine.EventID) error {
+		{"a note on a policy that there is not", "it is about a version that there is not", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendVersionKey(nil, tablePolicyNote, 1, 3), []byte("{}"), pebble.Sync)
 		}},
-		{"a note that is none", "it is no note", func(s *Store, _ engine.EventID) error {
+		{"a note that is none", "it is no note", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendVersionKey(nil, tablePolicyNote, 1, 2), []byte("{"), pebble.Sync)
 		}},
-		{"a missing change", "a change before it is missing", func(s *Store, _ engine.EventID) error {
+		{"a missing change", "a change before it is missing", func(s *Store, _ []engine.EventID) error {
 			return s.db.Delete(changeKey(1), pebble.Sync)
 		}},
-		{"the newest change is missing", "the change that led to it is missing", func(s *Store, _ engine.EventID) error {
+		{"the newest change is missing", "the change that led to it is missing", func(s *Store, _ []engine.EventID) error {
 			return s.db.Delete(changeKey(3), pebble.Sync)
 		}},
-		{"a change that is none", "it is no change", func(s *Store, _ engine.EventID) error {
+		{"a change that is none", "it is no change", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(changeKey(2), []byte(`{"kind":9,"version":1}`), pebble.Sync)
 		}},
-		{"a state behind its changes", "there are changes that it does not count", func(s *Store, _ engine.EventID) error {
+		{"a state behind its changes", "there are changes that it does not count", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`{"live":1,"rollouts":1}`), pebble.Sync)
 		}},
-		{"a state with a version that there is not", "a version that is in force is missing", func(s *Store, _ engine.EventID) error {
+		{"a state with a version that there is not", "a version that is in force is missing", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`{"live":2,"shadows":[7],"rollouts":3}`), pebble.Sync)
 		}},
-		{"a state that is none", "it cannot be read", func(s *Store, _ engine.EventID) error {
+		{"a state that is none", "it cannot be read", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendTable(nil, tableRolledOut, 1), []byte(`x`), pebble.Sync)
 		}},
-		{"a calibration that is none", "it is no calibration", func(s *Store, _ engine.EventID) error {
+		{"a calibration that is none", "it is no calibration", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendVersionKey(nil, tableRolledOut, 1, 1), []byte(`{}`), pebble.Sync)
 		}},
-		{"a calibration of a version that there is not", "it is of a version that there is not", func(s *Store, _ engine.EventID) error {
+		{"a calibration of a version that there is not", "it is of a version that there is not", func(s *Store, _ []engine.EventID) error {
 			return s.db.Set(appendVersionKey(nil, tableRolledOut, 1, 9), []byte(`{"bands":[{"from":0}]}`), pebble.Sync)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), CacheBytes: 1, Fatal: func(err error) { panic(err) }})
-			first := assessAt(t, s, time.Unix(1_800_000_000, 0))
+			var events []engine.EventID
+			for i := range 3 {
+				events = append(events, assessAt(t, s, time.Unix(1_800_000_000+int64(i), 0)))
+			}
 			for _, p := range []string{"a", "b"} {
 				if _, err := s.AdoptPolicy(t.Context(), 1, []byte(p), 1); err != nil {
 					t.Fatal(err)
@@ -167,16 +193,18 @@ func TestVerifyFindsDamage(t *testing.T) {
 			if err := s.flushAll(); err != nil {
 				t.Fatal(err)
 			}
-			sh := &s.shards[shardOf(phone)] // what is in memory hides the tables
-			if at, known := sh.index.find(sh.slots, &phone); known {
-				sh.drop(at)
+			for _, subject := range signup().Subjects { // what is in memory hides the tables
+				sh := &s.shards[shardOf(subject)]
+				if at, known := sh.index.find(sh.slots, &subject); known {
+					sh.drop(at)
+				}
 			}
-			if err := c.damage(s, first); err != nil {
+			if err := c.damage(s, events); err != nil {
 				t.Fatal(err)
 			}
 			v, err := s.Verify(t.Context())
 			if c.says == "" {
-				if err != nil || v.Records != 6 || v.Events != 1 || v.Entries != 1 || v.Policies != 2 || v.Changes != 3 {
+				if err != nil || v.Records != 6 || v.Events != 3 || v.Entries != 1 || v.Policies != 2 || v.Changes != 3 {
 					t.Errorf("%+v: %v", v, err)
 				}
 			} else if !errors.Is(err, engine.ErrCorrupt) || !strings.Contains(strings.Join(v.Damaged, "\n"), c.says) {

@@ -39,7 +39,9 @@ func (v *Verified) damage(place, cause string) {
 }
 
 // Verify reads everything that the store holds: the checksum of every block, every subject record, event, list entry,
-// idempotency key and policy, and whether they agree. Others may go on meanwhile. The error is
+// idempotency key and policy, and whether they agree: every event is in the records of all its subjects, and the events of a number lead from the newest
+// to the oldest that is in the log. What no other part of the store knows of is not missed: events older than the oldest that is there, as if they had
+// been given up. Others may go on meanwhile. The error is
 // engine.ErrCorrupt when something is wrong. Without Options.Damaged it looks no further than at checksums
 // when one is wrong.
 func (s *Store) Verify(ctx context.Context) (*Verified, error) {
@@ -72,6 +74,7 @@ func (s *Store) Verify(ctx context.Context) (*Verified, error) {
 		{tableRollouts, "changes of what is in force", v.rollout},
 		{tableRolledOut, "what is in force", v.rolledOut},
 		{tableForward, "forwards", v.forward},
+		{tableBack, "older names", v.back},
 	} {
 		if err := v.table(table.id, table.name, table.check); err != nil {
 			return nil, err
@@ -187,6 +190,31 @@ func (v *verification) record(key, value []byte) (cause string, err error) {
 	return v.agrees(subject)
 }
 
+// has reports whether the log has an event with a number, or has given it up.
+func (v *verification) has(seq record.Seq) (bool, error) {
+	domains, err := v.s.domains()
+	if err != nil {
+		return false, err
+	}
+	for _, domain := range domains {
+		it, err := v.s.db.NewIter(logBounds(domain))
+		if err != nil {
+			return false, err
+		}
+		found := it.SeekGE(appendLogKey(nil, domain, record.NewEventID(seq, 0)))
+		if found {
+			var next record.Seq
+			next, err = seqOf(it.Key())
+			found = next == seq
+		}
+		if err := errors.Join(err, it.Error(), it.Close()); err != nil || found {
+			return found, err
+		}
+	}
+	_, oldest, err := v.s.logSize()
+	return oldest == 0 || seq < oldest, err
+}
+
 // agrees holds the record of a subject against what else is said of it.
 func (v *verification) agrees(subject hashing.Subject) (cause string, err error) {
 	t, err := v.s.beginLook(v.ctx, subject)
@@ -214,7 +242,13 @@ func (v *verification) agrees(subject hashing.Subject) (cause string, err error)
 			cause = "its entry on a list expires at another time"
 		}
 	})
-	return cause, err
+	if cause != "" || err != nil || subject.Kind != hashing.Phone || r.Newest() == 0 {
+		return cause, err
+	}
+	if has, err := v.has(r.Newest()); err != nil || !has {
+		return "its newest event is not in the log", err
+	}
+	return "", nil
 }
 
 // listed is a time of expiry as records round it.
@@ -238,27 +272,49 @@ func (v *verification) event(key, value []byte) (cause string, err error) {
 	if e.Prev >= id.Seq() {
 		return "it names a later event as the one before it", nil
 	}
-	phone := e.Subjects[hashing.Phone]
-	if !phone.Given() || v.s.isDestroyed(phone.Key) {
-		return "", nil
+	for kind, subject := range e.Subjects {
+		if v.s.isDestroyed(subject.Key) {
+			e.Subjects[kind] = hashing.Subject{}
+		}
 	}
-	t, err := v.s.beginLook(v.ctx, phone)
+	t, err := v.s.beginLook(v.ctx, e.Subjects[:]...)
 	if err != nil {
 		return "", err
 	}
 	defer t.end()
-	r := &t.records[hashing.Phone]
-	if err := errors.Join(t.followOne(&phone), t.load(phone, r)); err != nil {
+	if err := errors.Join(t.follow(&e.Subjects, nil), t.loadAll(&e.Subjects)); err != nil {
 		return "", err
 	}
-	expired := e.Time+int64(v.s.opts.Retention.Subjects.Seconds()) <= v.s.clock.now.Load()
-	if r.Applied() >= id.Seq() || expired {
+	switch {
+	case e.Time+int64(v.s.opts.Retention.Subjects.Seconds()) <= v.s.clock.now.Load(): // its subjects may be forgotten
+	case !t.hold(id.Seq()):
+		cause = "the record of one of its subjects does not hold it"
+	case e.Prev != 0:
+		has, err := v.has(e.Prev)
+		if err != nil {
+			return "", err
+		}
+		if !has {
+			cause = "the event of its number before it is not in the log"
+		}
+	}
+	if cause == "" {
 		return "", nil
 	}
 	if b, err := v.s.get(key); err != nil || b == nil { // erased meanwhile
 		return "", err
 	}
-	return "the record of its phone does not hold it", nil
+	return cause, nil
+}
+
+// hold reports whether all records that were seen hold a change.
+func (t *tx) hold(seq record.Seq) bool {
+	for _, r := range t.seen.Records {
+		if r != nil && r.Applied() < seq {
+			return false
+		}
+	}
+	return true
 }
 
 // effect looks at what recovery would make again, what is left of erased events included.
@@ -340,7 +396,36 @@ func (v *verification) forward(key, value []byte) (cause string, err error) {
 	if len(r.Bytes()) > 0 {
 		return "what was moved has a record", nil
 	}
-	return "", nil
+	if from.Kind != hashing.Phone { // only numbers are asked for their older names
+		return "", nil
+	}
+	return v.missing(appendBackKey(nil, to, from), key, "what it leads to does not know the name")
+}
+
+// back checks that an older name of a number leads to it.
+func (v *verification) back(key, _ []byte) (cause string, err error) {
+	const size = hashing.SubjectSize
+	if len(key) != 1+2*size {
+		return "its key names no two subjects", nil
+	}
+	to, known := hashing.SubjectFromBytes(key[1 : 1+size])
+	from, too := hashing.SubjectFromBytes(key[1+size:])
+	if !known || !too || to.Kind != hashing.Phone || from.Kind != to.Kind || to.Key <= from.Key {
+		return "its key names no two numbers, the newer first", nil
+	}
+	return v.missing(appendForwardKey(nil, from), key, "the name leads nowhere")
+}
+
+// missing returns a cause when a key is not there, and another one, which says that it should be, still is: others go on.
+func (v *verification) missing(key, other []byte, cause string) (string, error) {
+	b, err := v.s.get(key)
+	if err != nil || b != nil {
+		return "", err
+	}
+	if b, err = v.s.get(other); err != nil || b == nil {
+		return "", err
+	}
+	return cause, nil
 }
 
 func (v *verification) policy(key, value []byte) (cause string, err error) {
