@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -132,7 +134,7 @@ func fillUp(b *bench, disk string) error {
 	}
 	answers, _ := c.sums()
 	b.printf("full: ENOSPC after %v and %d acknowledged events: exit %d", time.Since(took).Round(time.Millisecond), answers, exit.ExitCode())
-	if err := os.Remove(filler); err != nil {
+	if err := errors.Join(fill(disk, filler, 0), b.saysFull(data), os.Remove(filler)); err != nil {
 		return err
 	}
 	if p, err = b.start(data, "--disk-reserve=-1", smallLogs); err != nil {
@@ -146,6 +148,25 @@ func fillUp(b *bench, disk string) error {
 		return err
 	}
 	b.printf("full: with room again it opens and holds all of them, each once")
+	return nil
+}
+
+// saysFull starts a server on a disk without room, as a supervisor would, and asks doctor: both have to say what is missing.
+func (b *bench) saysFull(data string) error {
+	const hint = "hint: make room on the disk"
+	p, err := b.start(data, "--disk-reserve=-1", smallLogs)
+	if err == nil {
+		return errors.Join(errors.New("the server starts on a disk that is full"), p.end(syscall.SIGKILL))
+	}
+	if !strings.Contains(err.Error(), hint) {
+		return fmt.Errorf("no hint at a start on a full disk: %w", err)
+	}
+	out, err := exec.CommandContext(b.ctx, b.bin, "doctor", "--data", data).Output() //nolint:gosec // a program of our own
+	for _, says := range []string{"wrong  disk", "wrong  store", hint} {
+		if !strings.Contains(string(out), says) {
+			return fmt.Errorf("doctor says nothing of %q on a full disk: %s: %w", says, out, err)
+		}
+	}
 	return nil
 }
 

@@ -35,6 +35,7 @@ type dataFlags struct {
 	sealed         bool             // the keyring that was loaded is
 	ring           *hashing.Keyring // what open loaded or made
 	cmd            *cobra.Command   // asks for a passphrase
+	fatal          func(error)      // ends the process for a store that cannot go on; nil is die
 }
 
 func (f *dataFlags) add(cmd *cobra.Command) {
@@ -82,7 +83,10 @@ func (f *dataFlags) open(init bool, log *slog.Logger) (*pebblestore.Store, *hash
 }
 
 func (f *dataFlags) options(ring *hashing.Keyring, log *slog.Logger) pebblestore.Options {
-	o := pebblestore.Options{Keys: ring.KeyChecks(), Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: die, Reserve: f.reserve, Ballast: f.ballast}
+	o := pebblestore.Options{Keys: ring.KeyChecks(), Upgrade: f.upgrade, Retention: f.retain, Log: log, Fatal: f.fatal, Reserve: f.reserve, Ballast: f.ballast}
+	if o.Fatal == nil {
+		o.Fatal = die
+	}
 	f.memory.bound(&o)
 	return o
 }

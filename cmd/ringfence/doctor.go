@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,8 +34,9 @@ func newDoctor() *cobra.Command {
 			d := new(doctor)
 			d.check("keyring", f.checkKeyring())
 			if f.ring != nil && !f.sealed {
-				d.found = append(d.found, finding{Check: "seal", State: "-", Detail: plainKeyring})
+				d.add(finding{Check: "seal", State: "-", Detail: plainKeyring})
 			}
+			f.fatal = func(err error) { d.die(err, cmd.OutOrStdout(), form) }
 			served := d.checkServer(cmd.Context(), server)
 			d.check("folder", f.checkFolder())
 			d.check("disk", f.checkDisk())
@@ -59,7 +62,10 @@ func newDoctor() *cobra.Command {
 }
 
 // doctor keeps what it finds.
-type doctor struct{ found []finding }
+type doctor struct {
+	mu    sync.Mutex
+	found []finding // guarded by mu
+}
 
 // finding is what was found about one thing.
 type finding struct {
@@ -70,16 +76,34 @@ type finding struct {
 	Report any    `json:"report,omitempty"` // what verify found, in full
 }
 
-func (d *doctor) check(what string, err error) {
-	f := finding{Check: what, State: "ok"}
-	if err != nil {
-		f.State, f.Detail = "wrong", err.Error()
-		_, f.Hint = hintFor(err)
-	}
+// die ends the process for a store that cannot go on, and says all that was found until then.
+func (d *doctor) die(err error, w io.Writer, form output) {
+	d.check("store: it opens", fmt.Errorf("it cannot go on: %w", err))
+	_ = d.print(w, form)
+	os.Exit(exitNotMet)
+}
+
+func (d *doctor) add(f finding) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.found = append(d.found, f)
 }
 
+func (d *doctor) check(what string, err error) { d.checkAll(what, err, nil) }
+
+// checkAll is check with a report, which is told if something is wrong.
+func (d *doctor) checkAll(what string, err error, report any) {
+	f := finding{Check: what, State: "ok"}
+	if err != nil {
+		f.State, f.Detail, f.Report = "wrong", err.Error(), report
+		_, f.Hint = hintFor(err)
+	}
+	d.add(f)
+}
+
 func (d *doctor) print(w io.Writer, form output) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if form == "json" {
 		return printAs(form, w, d.found, nil)
 	}
@@ -114,14 +138,11 @@ func (d *doctor) print(w io.Writer, form output) error {
 // checkStore says that the store opens, or with deep that all of it is whole.
 func (d *doctor) checkStore(ctx context.Context, f *dataFlags, served, deep bool) {
 	if !deep {
-		d.check("store: it opens", f.checkStore(served))
+		d.check("store: it opens", f.checkStore(ctx, d, served))
 		return
 	}
 	answer, err := f.do(ctx, job{Do: "verify"})
-	d.check("store: all of it is whole", err)
-	if err != nil && answer != nil {
-		d.found[len(d.found)-1].Report = answer
-	}
+	d.checkAll("store: all of it is whole", err, answer)
 }
 
 // checkServer reports whether a server answers. That none does is not wrong.
@@ -136,7 +157,7 @@ func (d *doctor) checkServer(ctx context.Context, address string) bool {
 		d.check("server", fmt.Errorf("it answers, but is not ready: %w", err))
 		return true
 	}
-	d.found = append(d.found, finding{Check: "server", State: "-", Detail: "none answers at this address"})
+	d.add(finding{Check: "server", State: "-", Detail: "none answers at this address"})
 	return false
 }
 
@@ -194,8 +215,9 @@ func (f *dataFlags) checkDisk() error {
 // errOpenKeyring is a keyring that more people can read than should.
 var errOpenKeyring = errors.New("file mode is too wide")
 
-// checkStore opens and closes the store. A store that is locked while a server answers is in order.
-func (f *dataFlags) checkStore(served bool) error {
+// checkStore opens and closes the store, and says how full its log is and whether its clock is right. A store that is locked while a server
+// answers is in order; the server's metrics say the rest.
+func (f *dataFlags) checkStore(ctx context.Context, d *doctor, served bool) error {
 	store, _, err := f.open(false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		if served && errors.Is(err, engine.ErrLocked) {
@@ -203,5 +225,23 @@ func (f *dataFlags) checkStore(served bool) error {
 		}
 		return err
 	}
-	return store.Close()
+	log, err := store.LookAtLog(ctx)
+	if err == nil {
+		keep := store.Retention()
+		held := fmt.Sprintf("%d MiB of at most %d MiB", log.Bytes>>20, keep.LogBytes>>20)
+		if !log.Oldest.IsZero() {
+			held += ", from " + log.Oldest.UTC().Format(time.DateOnly)
+		}
+		d.add(finding{Check: "log", State: "ok", Detail: held})
+	}
+	if behind := store.ClockBehind(); behind > clockTolerated {
+		d.add(finding{
+			Check: "clock", State: "-", Detail: fmt.Sprintf("it is %v ahead of the store's, which follows at twice the speed of time", behind.Round(time.Hour)),
+			Hint: "set it right if it is wrong; after a long stop nothing is, and what expires does so late for a while",
+		})
+	}
+	return errors.Join(err, store.Close())
 }
+
+// clockTolerated is by how much the machine's clock may be ahead of the store's without a word: by more it is after a stop of days.
+const clockTolerated = 48 * time.Hour

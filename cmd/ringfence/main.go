@@ -133,6 +133,7 @@ var hints = []struct {
 	{engine.ErrNotAStore, exitStore, "begin a new one with: ringfence serve --init"},
 	{engine.ErrCorrupt, exitStore, "restore the folder from a backup"},
 	{engine.ErrFull, exitStore, "make room on the disk: ringfence store purge gives up old events, store compact their space"},
+	{syscall.ENOSPC, exitStore, "make room on the disk, some 64 MiB at least, and start again; then: ringfence store purge gives up old events, store compact their space"},
 	{errNoKeyring, exitFailed, "name it with --keyring, or begin with: ringfence serve --init"},
 	{errLostKeyring, exitFailed, "restore it from its backup, or name it with --keyring; a new one cannot read what was counted"},
 	{replay.ErrNoField, exitUsage, "--map and --set take the fields of an event: see ringfence replay --help"},

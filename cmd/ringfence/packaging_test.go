@@ -42,7 +42,7 @@ func TestUnit(t *testing.T) {
 			checkServeFlags(t, "the unit", strings.Fields(command))
 		}
 	}
-	for _, must := range []string{"DynamicUser=yes", "ProtectSystem=strict", "LoadCredential=" + credential + ":", "Restart=on-failure", "LimitCORE=0", "ExecStart=/usr/local/bin/ringfence serve "} {
+	for _, must := range []string{"DynamicUser=yes", "ProtectSystem=strict", "LoadCredential=" + credential + ":", "Restart=on-failure", "StartLimitIntervalSec=0", "LimitCORE=0", "ExecStart=/usr/local/bin/ringfence serve "} {
 		if !strings.Contains(unit, "\n"+must) {
 			t.Errorf("the unit lacks %s", must)
 		}
@@ -63,6 +63,30 @@ func TestUnit(t *testing.T) {
 		if err != nil || args[0] == "verify" && len(out) > 0 {
 			t.Errorf("systemd-analyze %s: %v\n%.2000s", args[0], err, out)
 		}
+	}
+}
+
+// TestTheWorkflowRunsWhatCIRuns holds the workflow to every command of .ci/run.
+func TestTheWorkflowRunsWhatCIRuns(t *testing.T) {
+	script, err := os.ReadFile("../../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	workflow, err := os.ReadFile("../../.github/workflows/ci.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(script)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "make ") {
+			continue
+		}
+		if n++; !strings.Contains(string(workflow), " "+line+"\n") {
+			t.Errorf("the workflow does not run %s", line)
+		}
+	}
+	if n == 0 {
+		t.Error(".ci/run runs nothing")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/engine/pebblestore"
@@ -179,6 +180,9 @@ func TestDoctorLooksAtTheStore(t *testing.T) {
 	}
 	if r := doctor("--deep"); r.code != exitOK || !r.says("ok store: all of it is whole") {
 		t.Errorf("without: %v", r)
+	}
+	if r := doctor(); r.code != exitOK || !r.says("ok log: 0 MiB of at most 20480 MiB, from "+time.Now().UTC().Format("2006-")) {
+		t.Errorf("the log: %v", r)
 	}
 	if r := doctor("--disk-reserve", fmt.Sprint(1<<62)); r.code != exitNotMet || !r.says("wrong disk:") || !r.says("hint: make room") {
 		t.Errorf("little space: %v", r)

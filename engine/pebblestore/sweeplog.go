@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -140,8 +141,22 @@ type LogState struct {
 
 // LogState returns what the last call of Sweep saw.
 func (s *Store) LogState() LogState {
-	state := LogState{Bytes: s.sweeper.logBytes.Load()}
-	if oldest := s.sweeper.logOldest.Load(); oldest > 0 {
+	return logState(s.sweeper.logBytes.Load(), record.Seq(s.sweeper.logOldest.Load()))
+}
+
+// LookAtLog returns how much the log holds now.
+func (s *Store) LookAtLog(ctx context.Context) (LogState, error) {
+	if err := s.enter(ctx); err != nil {
+		return LogState{}, err
+	}
+	defer s.leave()
+	bytes, oldest, err := s.logSize()
+	return logState(bytes, oldest), err
+}
+
+func logState(bytes uint64, oldest record.Seq) LogState {
+	state := LogState{Bytes: bytes}
+	if oldest > 0 {
 		state.Oldest = time.UnixMicro(int64(oldest)) //nolint:gosec // microseconds fit for 290,000 years
 	}
 	return state
