@@ -28,10 +28,12 @@ func (s *Server) batch(c *gin.Context) {
 	// Otherwise the first answer ends the reading, and a refusal waits for lines that wait for it. HTTP/2 always can.
 	_ = control.EnableFullDuplex()
 	c.Header("Connection", "close") // what is left of a stream that ends early must not be taken for another request
-	if err := acceptLines(c); err != nil {
+	leave, err := s.openStream(c)
+	if err != nil {
 		s.refuse(c, err)
 		return
 	}
+	defer leave()
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	c.Header("Content-Type", ndjson)
 	c.Status(http.StatusOK)

@@ -129,9 +129,11 @@ const (
 // not. Lines that come together are committed together. What an import that is cut short
 // took stays; the same lines again replace it.
 func (s *Server) importEntries(c *gin.Context) error {
-	if err := acceptLines(c); err != nil {
+	leave, err := s.openStream(c)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	answer := api.ImportAnswer{Lines: []api.RefusedLine{}}
 	last, err := s.stream(c, maxImport, func(lines []line) error {
 		return s.importLines(c, lines, &answer)

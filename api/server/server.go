@@ -84,7 +84,8 @@ type Config struct {
 
 	// MaxChanges is how many requests that change something are worked on at a time, at most: fewer, down to 16, when more have come and
 	// make one another wait. Those beyond wait for up to 25 ms for a place, and are otherwise refused, half a second after they
-	// came, with 503 and Retry-After. A batch bounds itself. Default DefaultMaxChanges.
+	// came, with 503 and Retry-After. Streams of lines bound themselves; a quarter as many, and at least one, may be
+	// open. Default DefaultMaxChanges.
 	MaxChanges int
 
 	// Unready returns why no events should be sent here, "" when they should. It may be nil.
@@ -125,8 +126,9 @@ type Server struct {
 	turn     sync.RWMutex                      // held for reading from where a request makes subjects until they are worked on, for writing by Rekey
 	handler  http.Handler
 	draining atomic.Bool
-	underWay atomic.Int64 // requests that are being answered
-	gate     *gate        // that those of them pass that may change something, batches apart
+	underWay atomic.Int64  // requests that are being answered
+	streams  chan struct{} // one for each stream of lines that is open
+	gate     *gate         // that those of them pass that may change something, batches apart
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
@@ -164,6 +166,7 @@ func New(cfg Config) (*Server, error) {
 		cfg:           cfg,
 		jobs:          newJobs(),
 		reports:       make(chan struct{}, 1),
+		streams:       make(chan struct{}, max(cfg.MaxChanges/4, 1)),
 		gate:          newGate(cfg.MaxChanges, time.Now, newRunQueue().lag),
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,

@@ -176,6 +176,20 @@ func unread(err error) error {
 	return refuseCut
 }
 
+// openStream checks the head of a request that is a stream, and takes a place among those that are open. They are bounded, since each may hold some
+// MiB; whoever finds no place comes again. The caller gives it back by leave.
+func (s *Server) openStream(c *gin.Context) (leave func(), err error) {
+	if err := acceptLines(c); err != nil {
+		return nil, err
+	}
+	select {
+	case s.streams <- struct{}{}:
+		return func() { <-s.streams }, nil
+	default:
+		return nil, refuseBusy
+	}
+}
+
 // acceptLines checks the head of a request that is a stream.
 func acceptLines(c *gin.Context) error {
 	if c.ContentType() != ndjson {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +179,39 @@ func TestBatchAnswersWhileItIsSent(t *testing.T) {
 		}
 	}
 	end()
+}
+
+// TestStreamsAreBounded has as many streams open as there may be: whoever comes then is told to come again, and finds a place once one has ended.
+func TestStreamsAreBounded(t *testing.T) {
+	s, _ := newTestServer(t)
+	s.streams = make(chan struct{}, 2)
+	var ends []func()
+	for range cap(s.streams) {
+		send, receive, end := duplex(t, s)
+		send(signup + "\n")
+		receive()
+		ends = append(ends, end)
+	}
+	for _, path := range []string{"/v1/assessments/batch", "/v1/lists/many/entries"} {
+		var p api.Problem
+		if w := do(t, s, "POST", path, signup, &p, "Content-Type", ndjson); w.Code != 503 || p.Type != api.ProblemType("overloaded") || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%s beyond the bound: %d %+v", path, w.Code, p)
+		}
+	}
+	if w := do(t, s, "POST", "/v1/assessments", signup, nil); w.Code != 200 {
+		t.Errorf("a single call beside them: %d", w.Code)
+	}
+	for _, end := range ends {
+		end()
+	}
+	for len(s.streams) > 0 { // its end is told before its place is given back
+		runtime.Gosched()
+	}
+	for range 3 {
+		if answers := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", signup); len(answers) != 1 || answers[0].Status != 200 {
+			t.Errorf("with room again: %+v", answers)
+		}
+	}
 }
 
 func TestBatchDoesNotWaitForEver(t *testing.T) {

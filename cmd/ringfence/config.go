@@ -85,8 +85,8 @@ type Config struct {
 
 	// MaxInFlight is how many requests that change something are worked on at a time, at most; fewer, down to 16, once more have come and
 	// processors are not to be had. Those beyond wait for up to 25 ms for a place, and are otherwise answered half a second after
-	// they came, with 503 and Retry-After.
-	MaxInFlight int64 `yaml:"max_in_flight" default:"512" usage:"requests that change something worked on at a time, at most; those beyond are answered with 503 and Retry-After, after half a second"`
+	// they came, with 503 and Retry-After. A quarter as many streams of lines, and at least one, may be open; those beyond are answered so at once.
+	MaxInFlight int64 `yaml:"max_in_flight" default:"512" usage:"requests that change something worked on at a time, at most; those beyond are answered with 503 and Retry-After, after half a second; a quarter as many batches may be open"`
 
 	// Policy is the policy file that serve puts in force when it starts, as a version of its own unless it is live already. "" goes on
 	// with what is live; in a new data folder, with the embedded policy.
