@@ -25,9 +25,6 @@ const maxBatch = 100_000
 // wait together for one sync of the store.
 func (s *Server) batch(c *gin.Context) {
 	control := http.NewResponseController(c.Writer)
-	// Otherwise the first answer ends the reading, and a refusal waits for lines that wait for it. HTTP/2 always can.
-	_ = control.EnableFullDuplex()
-	c.Header("Connection", "close") // what is left of a stream that ends early must not be taken for another request
 	leave, err := s.openStream(c)
 	if err != nil {
 		s.refuse(c, err)
@@ -45,18 +42,19 @@ func (s *Server) batch(c *gin.Context) {
 		return err
 	}
 	var answers []byte
-	last, err := s.stream(c, s.maxBatch, func(lines []line) error {
+	s.stream(c, s.maxBatch, func(lines []line) error {
 		began := time.Now()
 		answers = s.assessLines(answers[:0], c.Request.Context(), requestIDOf(c), lines)
 		if !mayRead(c.Request.Context()) {
 			pace(c.Request.Context(), began)
 		}
 		return write(answers)
+	}, func(last int, err error) {
+		var why *refusal
+		if errors.As(err, &why) {
+			_ = write(s.appendRefused(answers[:0], requestIDOf(c), last, why)) // the end of the stream either way
+		}
 	})
-	var why *refusal
-	if errors.As(err, &why) {
-		_ = write(s.appendRefused(answers[:0], requestIDOf(c), last, why)) // the end of the stream either way
-	}
 }
 
 // entry is a line of a batch on its way.

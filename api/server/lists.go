@@ -135,18 +135,21 @@ func (s *Server) importEntries(c *gin.Context) error {
 	}
 	defer leave()
 	answer := api.ImportAnswer{Lines: []api.RefusedLine{}}
-	last, err := s.stream(c, maxImport, func(lines []line) error {
+	s.stream(c, maxImport, func(lines []line) error {
 		return s.importLines(c, lines, &answer)
+	}, func(last int, err error) {
+		if answer.Added > 0 || err == nil {
+			note(c.Request.Context(), "", "", fmt.Sprintf("on list %s: %d entries added or replaced, %d lines refused", c.Param("name"), answer.Added, answer.Refused))
+		}
+		if err != nil {
+			r := *explain(err)
+			r.detail = fmt.Sprintf("the lines up to %d were taken", last-1)
+			s.refuse(c, &r)
+		} else {
+			tell(c, http.StatusOK, "application/json", encode(answer))
+		}
+		c.Writer.Flush()
 	})
-	if answer.Added > 0 || err == nil {
-		note(c.Request.Context(), "", "", fmt.Sprintf("on list %s: %d entries added or replaced, %d lines refused", c.Param("name"), answer.Added, answer.Refused))
-	}
-	if err != nil {
-		r := *explain(err)
-		r.detail = fmt.Sprintf("the lines up to %d were taken", last-1)
-		return &r
-	}
-	c.Data(http.StatusOK, "application/json", encode(answer))
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -421,8 +422,15 @@ func (s *Server) refuse(c *gin.Context, err error) {
 	if r.retry != "" {
 		c.Header("Retry-After", r.retry)
 	}
-	c.Header("Content-Type", "application/problem+json")
-	c.AbortWithStatusJSON(r.status, r.problem(requestIDOf(c)))
+	tell(c, r.status, "application/problem+json", encode(r.problem(requestIDOf(c))))
+	c.Abort()
+}
+
+// tell writes an answer whose length is said ahead: it is whole when it is flushed, whatever the handler does then.
+func tell(c *gin.Context, status int, contentType string, b []byte) {
+	c.Header("Content-Type", contentType)
+	c.Header("Content-Length", strconv.Itoa(len(b)))
+	c.Data(status, contentType, b)
 }
 
 // noteFailure logs what is no fault of the caller's.

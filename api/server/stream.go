@@ -94,30 +94,43 @@ func (b *inbox) take() ([]line, error) {
 	return nil, b.end
 }
 
-// close lets put return. It reports whether lines may still be coming.
-func (b *inbox) close() (more bool) {
+// close lets put return.
+func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shut = true
 	b.moved.Signal()
-	return b.end == nil
 }
 
+// lingering is for how long a stream that ends before its lines do goes on to be read, and thrown away. A connection that is closed while lines come in is
+// reset, and takes with it the answers that the client has not read yet; whoever reads the last one stops sending.
+const lingering = 2 * time.Second
+
 // stream hands the lines of a request to work, those that are there at a time, until
-// they end: nil, or a refusal, or an error of work.
+// they end: nil, or a refusal, or an error of work. Then it calls end, to say the last word.
 // last is the number of the line behind the last one that was handed on.
-func (s *Server) stream(c *gin.Context, most int, work func([]line) error) (last int, err error) {
+func (s *Server) stream(c *gin.Context, most int, work func([]line) error, end func(last int, err error)) {
 	b := newInbox()
 	control := http.NewResponseController(c.Writer)
 	var reading sync.WaitGroup
-	reading.Go(func() { b.finish(s.readLines(c.Request.Body, control, most, b)) })
-	defer func() {
-		if b.close() {
-			_ = control.SetReadDeadline(time.Unix(1, 0)) // ends a read under way
-		}
-		reading.Wait()
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // that of the request has long passed
-	}()
+	reading.Go(func() {
+		b.finish(s.readLines(c.Request.Body, control, most, b))
+		_, _ = io.Copy(io.Discard, c.Request.Body) // what comes behind the end is nobody's
+	})
+	stop := func() {
+		b.close()
+		_ = control.SetReadDeadline(time.Now().Add(lingering)) // a body in memory has none
+	}
+	defer reading.Wait()
+	defer stop() // after a panic
+	last, err := s.eachLine(b, work)
+	stop()
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // that of the request has long passed
+	end(last, err)
+}
+
+// eachLine hands lines on.
+func (s *Server) eachLine(b *inbox, work func([]line) error) (last int, err error) {
 	last = 1
 	for {
 		lines, err := b.take()
@@ -179,6 +192,9 @@ func unread(err error) error {
 // openStream checks the head of a request that is a stream, and takes a place among those that are open. They are bounded, since each may hold some
 // MiB; whoever finds no place comes again. The caller gives it back by leave.
 func (s *Server) openStream(c *gin.Context) (leave func(), err error) {
+	// Otherwise the first answer ends the reading, and a refusal waits for lines that wait for it. HTTP/2 always can.
+	_ = http.NewResponseController(c.Writer).EnableFullDuplex()
+	c.Header("Connection", "close") // what is left of a stream that ends early must not be taken for another request
 	if err := acceptLines(c); err != nil {
 		return nil, err
 	}

@@ -263,9 +263,7 @@ func TestInboxIsBounded(t *testing.T) {
 			held = len(b.lines)
 			b.mu.Unlock()
 		}
-		if !b.close() {
-			t.Error("no more lines are coming")
-		}
+		b.close()
 		if n := <-done; n > len(taken)+most {
 			t.Errorf("%d lines of %d bytes were taken in, %d are held", n, size, most)
 		}

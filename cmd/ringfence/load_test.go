@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
 	"sync"
@@ -71,7 +72,15 @@ func (p *process) raw(t *testing.T, path, body string) (status int, retry string
 	return w.StatusCode, w.Header.Get("Retry-After")
 }
 
-// TestSIGTERMLosesNothingUnderWay stops the server under load, again and again: it ends in good time and without
+// endless are lines for as long as somebody takes them.
+func endless(req api.AssessmentRequest) iter.Seq2[api.BatchLine, error] {
+	return func(yield func(api.BatchLine, error) bool) {
+		for yield(api.BatchLine{AssessmentRequest: req}, nil) {
+		}
+	}
+}
+
+// TestSIGTERMLosesNothingUnderWay stops the server under load, single calls and streams, again and again: it ends in good time and without
 // an error, and what it counted is what it answered.
 func TestSIGTERMLosesNothingUnderWay(t *testing.T) {
 	data := t.TempDir()
@@ -82,6 +91,11 @@ func TestSIGTERMLosesNothingUnderWay(t *testing.T) {
 		enough := make(chan struct{})
 		var once sync.Once
 		var wg sync.WaitGroup
+		another := func() {
+			if answered.Add(1) > before+600 {
+				once.Do(func() { close(enough) })
+			}
+		}
 		for client := range 32 {
 			wg.Go(func() {
 				for {
@@ -89,9 +103,20 @@ func TestSIGTERMLosesNothingUnderWay(t *testing.T) {
 					if status != http.StatusOK {
 						return
 					}
-					if answered.Add(1) > before+300 {
-						once.Do(func() { close(enough) })
+					another()
+				}
+			})
+		}
+		streamed := [4]atomic.Bool{}
+		for client := range streamed {
+			wg.Go(func() {
+				c := api.Client{BaseURL: p.url, Attempts: 1}
+				for answer, err := range c.AssessBatch(t.Context(), endless(api.AssessmentRequest{PhoneNumber: "+12025550143", Event: "sign_in", AccountID: fmt.Sprint("s_", client)})) {
+					if err != nil || answer.Status != http.StatusOK {
+						return
 					}
+					streamed[client].Store(true)
+					another()
 				}
 			})
 		}
@@ -104,6 +129,11 @@ func TestSIGTERMLosesNothingUnderWay(t *testing.T) {
 			t.Errorf("round %d: it took %v to stop", round, took)
 		}
 		wg.Wait()
+		for client := range streamed {
+			if !streamed[client].Load() {
+				t.Errorf("round %d: stream %d had no answer", round, client)
+			}
+		}
 	}
 	p := start(t, data)
 	var profile api.Profile
