@@ -396,7 +396,7 @@ func (s *Store) Stalls() uint64 { return s.stalls.Load() }
 // nextSeq numbers a change, whose subjects are locked. Numbers strictly increase, whatever
 // the clock does, and are times no further ahead than it is believed: the log is given up by its numbers.
 func (s *Store) nextSeq() record.Seq {
-	now := uint64(max(s.numbers.bound(s.opts.Now().UnixMicro()), 1)) //nolint:gosec // positive
+	now := uint64(max(s.numbers.bound(s.opts.Now().UnixMicro()), 1))
 	for {
 		last := s.lastSeq.Load()
 		next := max(now, last+1)
