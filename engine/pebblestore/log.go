@@ -29,8 +29,11 @@ func decodeEntry(e *record.Entry, id engine.EventID, b []byte) error {
 	return nil
 }
 
-// readEntry reads one entry into t.
+// readEntry reads one entry into t, to be written anew: until t unlocks, the log is not trimmed, or what was given up would come back.
+// A step calls it once.
 func (t *tx) readEntry(domain hashing.DomainID, id engine.EventID) error {
+	t.s.trims.RLock()
+	t.rewrite = true
 	t.key = appendLogKey(t.key[:0], domain, id)
 	b, closer, err := t.s.db.Get(t.key)
 	if errors.Is(err, pebble.ErrNotFound) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
+	"github.com/ringfence/ringfence/scoring"
 )
 
 // TestABackupHoldsWhatWasAnswered makes backups under eight writers and opens them beside the store.
@@ -284,5 +286,47 @@ func TestPurgeTakesEventsAndNoCounts(t *testing.T) {
 	}
 	if counted, logged := recovered(t, s.opts.FS); counted != 2 || logged != 1 {
 		t.Errorf("%d are counted, %d are logged", counted, logged)
+	}
+}
+
+// TestAnOutcomeBringsNoPurgedEventBack purges an event between the moment in which an outcome reads it and the one in which it writes it anew.
+func TestAnOutcomeBringsNoPurgedEventBack(t *testing.T) {
+	m := newMachine()
+	s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }})
+	event := assessAt(t, s, m.Now())
+	m.pass(time.Minute)
+	before := m.Now().Unix()
+	m.pass(time.Minute)
+	assessAt(t, s, m.Now())
+	if err := s.flushAll(); err != nil { // or Purge would, and wait for the step anyway
+		t.Fatal(err)
+	}
+	step, err := s.begin(t.Context(), signup().Subjects[:]...)
+	if err == nil {
+		err = step.readEntry(1, event)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	purged := make(chan error, 1)
+	go func() {
+		_, err := s.Purge(t.Context(), before)
+		purged <- err
+	}()
+	for len(purged) == 0 && s.trims.TryRLock() { // until it is through, or waits for the step
+		s.trims.RUnlock()
+		runtime.Gosched()
+	}
+	step.entry.Report(record.Report{Outcome: record.Outcome{Kind: scoring.Abuse, Time: m.Now().Unix(), Source: "review"}, Seq: s.nextSeq(), Now: m.Now().Unix()})
+	err = errors.Join(step.putEntry(1), step.commit(1, nil))
+	step.end()
+	if err := errors.Join(err, <-purged); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Entry(t.Context(), 1, event); !errors.Is(err, engine.ErrUnknownEvent) {
+		t.Errorf("the event is back: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -137,6 +137,7 @@ type Store struct {
 
 	clock   clock
 	numbers clock        // of changes: believes a clock that went ahead while the store was closed, up to longestStop
+	trims   sync.RWMutex // held for reading while an event is read and written anew, for writing while the log is trimmed
 	once    sync.RWMutex // held for reading while an idempotency entry is committed, for writing while some are swept
 	sweeper sweeper
 	space   space

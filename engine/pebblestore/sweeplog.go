@@ -94,6 +94,8 @@ func (s *Store) trimLog(before record.Seq) (ranges int, err error) {
 	if ranges == 0 {
 		return 0, nil
 	}
+	s.trims.Lock()
+	defer s.trims.Unlock()
 	return ranges, s.db.Apply(b, pebble.NoSync)
 }
 

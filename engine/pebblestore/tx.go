@@ -20,6 +20,7 @@ type tx struct {
 	s       *Store
 	now     int64 // unix seconds: the time at which things expire
 	locked  []int
+	rewrite bool                         // an event is read to be written anew: Store.trims is held for reading
 	records [hashing.Kinds]record.Record // of the subjects of one event
 	seen    engine.Observation           // points into records
 	entry   record.Entry
@@ -84,8 +85,12 @@ func (t *tx) lock(subjects []hashing.Subject) {
 	}
 }
 
-// unlock lets others at the subjects. Calling it again does nothing.
+// unlock lets others at the subjects and the log. Calling it again does nothing.
 func (t *tx) unlock() {
+	if t.rewrite {
+		t.rewrite = false
+		t.s.trims.RUnlock()
+	}
 	for _, i := range t.locked {
 		t.s.shards[i].mu.Unlock()
 	}
