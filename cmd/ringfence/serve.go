@@ -226,8 +226,11 @@ func (f *serveFlags) otherDomains(
 // unready says why a store takes no events.
 func unready(store *pebblestore.Store) func() string {
 	return func() string {
-		if store.Full() {
+		switch {
+		case store.Full():
 			return "the disk is nearly full: nothing is counted"
+		case store.Stuck():
+			return "the disk takes nothing: changes wait for it"
 		}
 		return ""
 	}
@@ -237,12 +240,18 @@ func unready(store *pebblestore.Store) func() string {
 func spaceMeasures(store *pebblestore.Store) []server.Measure {
 	return []server.Measure{
 		{Name: "ringfence_disk_free_bytes", Help: "Free space on the disk of the store, 0 when the file system cannot tell.", Read: func() float64 { return float64(store.FreeBytes()) }},
-		{Name: "ringfence_disk_full", Help: "1 while changes are refused because the disk is nearly full.", Read: func() float64 {
-			if store.Full() {
-				return 1
-			}
-			return 0
-		}},
+		{Name: "ringfence_disk_full", Help: "1 while changes are refused because the disk is nearly full.", Read: oneWhile(store.Full)},
+		{Name: "ringfence_disk_stuck", Help: "1 while changes have waited for the disk for 5 s or longer, and it took none.", Read: oneWhile(store.Stuck)},
+	}
+}
+
+// oneWhile returns what is 1 while something holds, and 0 otherwise.
+func oneWhile(holds func() bool) func() float64 {
+	return func() float64 {
+		if holds() {
+			return 1
+		}
+		return 0
 	}
 }
 

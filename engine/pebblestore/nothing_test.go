@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/hashing"
@@ -117,6 +118,48 @@ func TestWhatIsDurableWaitsForNobody(t *testing.T) {
 			return err
 		})
 		quiet("a look", func() error { return r.engine.Peek(t.Context(), spread(1), new(engine.Assessment)) })
+	}
+}
+
+// TestADiskThatHangs is told from one that has nothing to do, and from one that goes on, however slowly.
+func TestADiskThatHangs(t *testing.T) {
+	fs, m := newPower(), newMachine()
+	s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: fs, Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }})
+	told := make(chan bool, 2)
+	assess := func() {
+		if err := s.Assess(t.Context(), spread(1), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+			t.Error(err)
+		}
+		told <- true
+	}
+	look := func(when string, after time.Duration, want bool) {
+		t.Helper()
+		if m.pass(after); s.Stuck() != want {
+			t.Errorf("%s: stuck is %v", when, !want)
+		}
+	}
+	look("nothing to do", 0, false)
+	look("nothing to do for an hour", time.Hour, false)
+	for range 2 {
+		log := holdLog(fs)
+		waiting := s.waits.came.Load()
+		go assess()
+		<-log.stuck
+		untilItWaits(s, waiting, told)
+		look("one waits", time.Hour, false) // nobody looked
+		look("one waits for 4.9 s", stuckAfter-time.Second/10, false)
+		waiting = s.waits.came.Load()
+		go assess()
+		untilItWaits(s, waiting, told)
+		look("two wait, one for 5 s", time.Second/10, true)
+		close(log.goOn)
+		<-told
+		<-told
+		look("both are done", 0, false)
+		look("nothing to do", time.Hour, false)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -130,6 +130,8 @@ type Store struct {
 	stalls    atomic.Uint64 // writers that had to wait for a flush
 	waits     waits         // for syncs
 	logged    progress
+	syncs     pulse         // of waits
+	applies   pulse         // of logged
 	journaled atomic.Uint64 // number of the newest effect in the journal, 0 for none
 	watermark atomic.Uint64 // as it is on the disk, or was before the flush under way
 	upgraded  uint32        // the format that Open replaced, 0 for none
