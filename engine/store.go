@@ -157,7 +157,8 @@ type Store interface {
 
 	// Sweep frees the space of what is in force no longer: idle subjects, old events, idempotency keys, expired
 	// list entries. A call does some milliseconds' worth of work and goes on where the last one
-	// stopped. One call at a time: a second one waits.
+	// stopped. One call at a time: a second one waits. It does not wait for the disk: after a crash, what it freed last may be there
+	// again, out of force.
 	Sweep(ctx context.Context, now int64) (Swept, error)
 
 	// Close waits for what is under way and frees the store. Calls that begin after it

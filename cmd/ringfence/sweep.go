@@ -15,7 +15,7 @@ import (
 const (
 	sweepShare = 20
 	sweepRest  = time.Minute // in which the log may outgrow its bound
-	sweepLeast = 10 * time.Millisecond
+	sweepLeast = time.Millisecond
 )
 
 // sweeper frees what is out of force, beside everything else.

@@ -144,7 +144,7 @@ func (s *Store) sweepSubjects(ctx context.Context, keys [][]byte, now int64, swe
 		return err
 	}
 	defer t.end()
-	t.now = now
+	t.now, t.later = now, true // nobody was promised anything
 	for _, subject := range subjects {
 		r := &t.records[subject.Kind]
 		if err := t.load(subject, r); err != nil {
@@ -203,7 +203,7 @@ func (s *Store) sweepEntries(ctx context.Context, keys [][]byte, now int64, swep
 		return err
 	}
 	defer t.end()
-	t.now = now
+	t.now, t.later = now, true
 	for i, subject := range subjects {
 		if slices.Contains(subjects[:i], subject) { // its record is changed and not in its place yet: the next round
 			continue

@@ -95,8 +95,13 @@ func (s *Store) trimLog(before record.Seq) (ranges int, err error) {
 		return 0, nil
 	}
 	s.trims.Lock()
-	defer s.trims.Unlock()
-	return ranges, s.db.Apply(b, pebble.NoSync)
+	err = s.db.Apply(b, pebble.NoSync)
+	s.trims.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	_, err = s.db.AsyncFlush() // or whoever looks for the oldest event passes all that were deleted and are still in memory
+	return ranges, err
 }
 
 // oldestEvent returns the number of the oldest event of a domain that has a log.
