@@ -178,6 +178,62 @@ func TestAClockThatWasFarAheadKeepsNothingForYears(t *testing.T) {
 	}
 }
 
+// TestAClockThatIsSetRight opens a store by a clock that is behind, or has it stand still, and sets it right: what is recorded from
+// then on has the right time, also after further stops.
+func TestAClockThatIsSetRight(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		known         bool // the store has events already
+		stop          time.Duration
+		before, after time.Duration // jumps: before it is opened, and once it runs
+	}{
+		"set back by ten years":           {true, 0, -tenYears, tenYears},
+		"closed for a while, and 1970":    {true, 30 * day, -time.Unix(1_800_000_000, 0).Sub(time.Unix(0, 0)), time.Unix(1_800_000_000, 0).Sub(time.Unix(0, 0))},
+		"a new store in 1970":             {false, 0, -time.Unix(1_800_000_000, 0).Sub(time.Unix(0, 0)), time.Unix(1_800_000_000, 0).Sub(time.Unix(0, 0))},
+		"the machine slept":               {true, 0, 0, 2 * day},
+		"closed for a year, and set back": {true, 365 * day, -2 * 365 * day, 2 * 365 * day},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine()
+			o := Options{Keys: testKeys, Create: true, FS: vfs.NewMem(), Now: m.Now, up: m.Up, Fatal: func(err error) { panic(err) }}
+			if c.known {
+				s := mustOpen(t, o)
+				assessAt(t, s, m.Now())
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m.jump(c.stop + c.before)
+			s := mustOpen(t, o)
+			assessAt(t, s, m.Now())
+			m.pass(time.Minute)
+			m.jump(c.after)
+			for n := range 4 {
+				id := assessAt(t, s, m.Now())
+				if off := id.Recorded().Sub(m.Now()).Abs(); off > time.Second {
+					t.Errorf("after %d stops the number is %v off", n, off)
+				}
+				m.pass(day)
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				m.jump(day)
+				s = mustOpen(t, o)
+			}
+			for range 400 {
+				m.pass(day)
+				sweepAll(t, s, m)
+			}
+			if st, err := s.Stats(t.Context()); err != nil || st.Events != 0 || st.Subjects["phone"] != 0 {
+				t.Errorf("400 days later: %+v %v", st, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func assessAt(t *testing.T, s *Store, now time.Time) engine.EventID {
 	t.Helper()
 	ev, d := signup(), new(engine.Decision)
