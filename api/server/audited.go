@@ -40,6 +40,7 @@ func (s *Server) audited(c *gin.Context, r route, v *visit) {
 	}
 	h := &held{ResponseWriter: c.Writer, status: http.StatusOK}
 	c.Writer = h
+	defer h.settle(c)
 	finished := false
 	defer func() {
 		c.Writer = h.ResponseWriter
@@ -71,6 +72,7 @@ type held struct {
 	gin.ResponseWriter
 	status int
 	body   bytes.Buffer
+	after  func() // what there is to wait for once the answer is let out; or nil
 }
 
 func (h *held) Write(b []byte) (int, error)       { return h.body.Write(b) }
@@ -89,4 +91,12 @@ func (h *held) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 func (h *held) release() {
 	h.ResponseWriter.WriteHeader(h.status)
 	_, _ = h.ResponseWriter.Write(h.body.Bytes())
+}
+
+// settle waits, once the answer was let out, for what there is to wait for.
+func (h *held) settle(c *gin.Context) {
+	if h.after != nil {
+		c.Writer.Flush()
+		afterAnswer(c, h.after)
+	}
 }

@@ -144,6 +144,7 @@ type Server struct {
 	// Tests are less patient.
 	headerTimeout time.Duration // for the head of a request to come
 	lineTimeout   time.Duration // for a line of a stream to come
+	lingering     time.Duration // behind the end of a stream
 	maxBatch      int           // lines
 }
 
@@ -172,6 +173,7 @@ func New(cfg Config) (*Server, error) {
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,
 		lineTimeout:   readTimeout,
+		lingering:     lingering,
 		maxBatch:      maxBatch,
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_stream_lines_total", Help: "Lines of NDJSON answered, by route and status.",

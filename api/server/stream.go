@@ -110,23 +110,32 @@ const lingering = 2 * time.Second
 // they end: nil, or a refusal, or an error of work. Then it calls end, to say the last word.
 // last is the number of the line behind the last one that was handed on.
 func (s *Server) stream(c *gin.Context, most int, work func([]line) error, end func(last int, err error)) {
-	b := newInbox()
+	b, body := newInbox(), c.Request.Body
 	control := http.NewResponseController(c.Writer)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		b.finish(s.readLines(c.Request.Body, control, most, b))
-		_, _ = io.Copy(io.Discard, c.Request.Body) // what comes behind the end is nobody's
+		b.finish(s.readLines(body, control, most, b))
+		_, _ = io.Copy(io.Discard, body) // what comes behind the end is nobody's
 	})
 	stop := func() {
 		b.close()
-		_ = control.SetReadDeadline(time.Now().Add(lingering)) // a body in memory has none
+		_ = control.SetReadDeadline(time.Now().Add(s.lingering)) // a body in memory has none
 	}
-	defer reading.Wait()
+	defer afterAnswer(c, reading.Wait)
 	defer stop() // after a panic
 	last, err := s.eachLine(b, work)
 	stop()
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // that of the request has long passed
 	end(last, err)
+}
+
+// afterAnswer calls wait once the answer is on its way: at once, unless it is held back.
+func afterAnswer(c *gin.Context, wait func()) {
+	if h, ok := c.Writer.(*held); ok {
+		h.after = wait
+		return
+	}
+	wait()
 }
 
 // eachLine hands lines on.
@@ -150,11 +159,14 @@ func (s *Server) eachLine(b *inbox, work func([]line) error) (last int, err erro
 }
 
 // readLines puts every line that is not blank into a box. Each has to be there within the
-// time a request has to be read.
+// time a request has to be read, blank ones before it included.
 func (s *Server) readLines(body io.Reader, control *http.ResponseController, most int, b *inbox) error {
 	r := bufio.NewReaderSize(body, maxLine)
+	blank := false
 	for n := 1; ; n++ {
-		b.arm(func() { _ = control.SetReadDeadline(time.Now().Add(s.lineTimeout)) }) // a body in memory has none
+		if !blank { // or who sends nothing else would stay for ever
+			b.arm(func() { _ = control.SetReadDeadline(time.Now().Add(s.lineTimeout)) }) // a body in memory has none
+		}
 		text, err := r.ReadSlice('\n')
 		long := errors.Is(err, bufio.ErrBufferFull)
 		for errors.Is(err, bufio.ErrBufferFull) {
@@ -164,12 +176,13 @@ func (s *Server) readLines(body io.Reader, control *http.ResponseController, mos
 			return unread(err)
 		}
 		text = bytes.TrimSpace(text)
+		blank = len(text) == 0 && !long
 		switch {
-		case n > most && (len(text) > 0 || long):
+		case n > most && !blank:
 			return refuseLines
 		case long:
 			text = nil
-		case len(text) == 0:
+		case blank:
 			continue
 		}
 		if !b.put(line{n, bytes.Clone(text)}) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/api"
+	"github.com/ringfence/ringfence/api/access"
 )
 
 // lines sends NDJSON and returns the lines of the answer.
@@ -149,7 +150,7 @@ func duplex(t *testing.T, s *Server) (send func(string), receive func() api.Batc
 	t.Cleanup(func() { _ = w.Body.Close() })
 	in := bufio.NewReader(w.Body)
 	send = func(text string) {
-		if _, err := io.WriteString(writer, text); err != nil {
+		if _, err := io.WriteString(writer, text); err != nil && !errors.Is(err, io.ErrClosedPipe) { // what is missing then is not received
 			t.Fatal(err)
 		}
 	}
@@ -228,6 +229,35 @@ func TestBatchDoesNotWaitForEver(t *testing.T) {
 	end()
 }
 
+// TestBlankLinesBuyNoTime sends nothing else.
+func TestBlankLinesBuyNoTime(t *testing.T) {
+	s, _ := newTestServer(t)
+	s.lineTimeout, s.lingering = 50*time.Millisecond, time.Hour
+	send, receive, end := duplex(t, s)
+	send(signup + "\n")
+	if a := receive(); a.Status != 200 {
+		t.Errorf("%+v", a)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				send(" \n")
+			}
+		}
+	}()
+	if a := receive(); a.Line < 2 || a.Status != 408 {
+		t.Errorf("blank lines: %+v", a)
+	}
+	close(stop)
+	<-stopped
+	end()
+}
+
 func TestBatchEndsWhenTheServerStops(t *testing.T) {
 	s, _ := newTestServer(t)
 	send, receive, end := duplex(t, s)
@@ -239,6 +269,37 @@ func TestBatchEndsWhenTheServerStops(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	end()
+}
+
+// TestAnImportThatEndsEarlyIsAnswered while the client still sends, also where the answer waits for the audit and for its beat.
+func TestAnImportThatEndsEarlyIsAnswered(t *testing.T) {
+	g := newGuarded(t)
+	g.lingering = time.Hour
+	for _, scopes := range [][]access.Scope{{access.Tune}, {access.Tune, access.Read}} {
+		key := g.key(t, nil, scopes...)
+		h := httptest.NewServer(g.Handler())
+		reader, writer := io.Pipe()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/v1/lists/deny/entries", reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", ndjson)
+		r.Header.Set("Authorization", key)
+		g.draining.Store(true)
+		go func() { _, _ = io.WriteString(writer, `{"phone_number":"+12025550143"}`+"\n") }()
+		w, err := h.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p api.Problem
+		if err := json.NewDecoder(w.Body).Decode(&p); err != nil || w.StatusCode != 503 || p.Type != api.ProblemType("draining") {
+			t.Errorf("%v: status %d, %+v, %v", scopes, w.StatusCode, p, err)
+		}
+		if err := errors.Join(writer.Close(), w.Body.Close()); err != nil {
+			t.Error(err)
+		}
+		h.Close() // waits for the call
+	}
 }
 
 // TestInboxIsBounded puts lines that nobody takes.
