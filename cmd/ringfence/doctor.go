@@ -65,6 +65,7 @@ func newDoctor() *cobra.Command {
 type doctor struct {
 	mu    sync.Mutex
 	found []finding // guarded by mu
+	dying sync.Once
 }
 
 // finding is what was found about one thing.
@@ -78,9 +79,11 @@ type finding struct {
 
 // die ends the process for a store that cannot go on, and says all that was found until then.
 func (d *doctor) die(err error, w io.Writer, form output) {
-	d.check("store: it opens", fmt.Errorf("it cannot go on: %w", err))
-	_ = d.print(w, form)
-	os.Exit(exitNotMet)
+	d.dying.Do(func() { // whoever comes second waits here for the end
+		d.check("store: it opens", fmt.Errorf("it cannot go on: %w", err))
+		_ = d.print(w, form)
+		os.Exit(exitNotMet)
+	})
 }
 
 func (d *doctor) add(f finding) {

@@ -38,14 +38,15 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 	if err := fs.RemoveAll(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := s.db.Checkpoint(partial, pebble.WithFlushedWAL()); err != nil {
-		return err
+	err := s.db.Checkpoint(partial, pebble.WithFlushedWAL())
+	if err == nil {
+		err = errors.Join(newGuard(fs, partial).renew(), writeSums(ctx, fs, partial))
 	}
-	if err := errors.Join(newGuard(fs, partial).renew(), writeSums(ctx, fs, partial)); err != nil {
-		return err
+	if err == nil {
+		err = fs.Rename(partial, dir)
 	}
-	if err := fs.Rename(partial, dir); err != nil {
-		return err
+	if err != nil { // what is left would keep the room of tables that are given up
+		return errors.Join(err, fs.RemoveAll(partial))
 	}
 	parent, err := fs.OpenDir(fs.PathDir(dir))
 	if err != nil {
@@ -180,5 +181,5 @@ func (s *Store) Purge(ctx context.Context, before int64) (purged bool, err error
 	if err != nil || n == 0 {
 		return false, err
 	}
-	return true, s.logIsDurable()
+	return true, errors.Join(s.freeTrimmed(n), s.logIsDurable())
 }

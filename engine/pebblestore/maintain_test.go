@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -258,6 +259,32 @@ func TestVerifyFindsAFlippedBit(t *testing.T) {
 		if err := os.WriteFile(path, whole, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// noSums is a file system that has no room for lists of sums.
+type noSums struct{ vfs.FS }
+
+func (fs noSums) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if filepath.Base(name) == SumsName {
+		return nil, syscall.ENOSPC
+	}
+	return fs.FS.Create(name, c)
+}
+
+// TestABackupThatIsCutOffLeavesNothing: what it left would keep the room of tables that are given up.
+func TestABackupThatIsCutOffLeavesNothing(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: noSums{fs}, Fatal: func(err error) { panic(err) }})
+	assessAt(t, s, time.Now())
+	if err := s.Backup(t.Context(), "backups/one"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a backup without room: %v", err)
+	}
+	if left, err := fs.List("backups"); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

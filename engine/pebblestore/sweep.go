@@ -49,7 +49,7 @@ func (s *Store) Sweep(ctx context.Context, now int64) (swept engine.Swept, err e
 	if err := s.keepClock(); err != nil {
 		return swept, fmt.Errorf("sweep: clock: %w", err)
 	}
-	if err := s.sweepLog(now, &swept); err != nil {
+	if err := errors.Join(s.sweepLog(now, &swept), s.freeTrimmed(swept.Ranges)); err != nil {
 		return swept, fmt.Errorf("sweep of the event log: %w", err)
 	}
 	found, err := s.look(now, &swept)

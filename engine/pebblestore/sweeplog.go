@@ -66,14 +66,14 @@ func (s *Store) sweepMinutes(oldest record.Seq, swept *engine.Swept) error {
 // trimLog deletes every event whose number is below a bound. Records must hold them all before: recovery
 // could not make them again. It returns how many ranges it deleted.
 func (s *Store) trimLog(before record.Seq) (ranges int, err error) {
-	domains, err := s.domains()
-	if err != nil {
-		return 0, err
-	}
 	if uint64(before) > s.watermark.Load()+1 {
 		if err := s.flushAll(); err != nil {
 			return 0, err
 		}
+	}
+	domains, err := s.domains()
+	if err != nil {
+		return 0, err
 	}
 	before = min(before, record.Seq(s.watermark.Load()+1))
 	b := s.db.NewBatch()
@@ -95,16 +95,20 @@ func (s *Store) trimLog(before record.Seq) (ranges int, err error) {
 		return 0, nil
 	}
 	s.trims.Lock()
-	err = s.db.Apply(b, pebble.NoSync)
-	s.trims.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	_, err = s.db.AsyncFlush() // or whoever looks for the oldest event passes all that were deleted and are still in memory
-	return ranges, err
+	defer s.trims.Unlock()
+	return ranges, s.db.Apply(b, pebble.NoSync)
 }
 
-// oldestEvent returns the number of the oldest event of a domain that has a log.
+// freeTrimmed has what was trimmed leave the memory: whoever looks for the oldest event would pass it all, one by one.
+func (s *Store) freeTrimmed(ranges int) error {
+	if ranges == 0 {
+		return nil
+	}
+	_, err := s.db.AsyncFlush()
+	return err
+}
+
+// oldestEvent returns the number of the oldest event of a domain, 0 for none.
 func (s *Store) oldestEvent(d hashing.DomainID) (record.Seq, error) {
 	it, err := s.db.NewIter(logBounds(d))
 	if err != nil {

@@ -211,8 +211,13 @@ func (v *verification) has(seq record.Seq) (bool, error) {
 			return found, err
 		}
 	}
-	_, oldest, err := v.s.logSize()
-	return oldest == 0 || seq < oldest, err
+	for _, domain := range domains {
+		oldest, err := v.s.oldestEvent(domain)
+		if err != nil || oldest != 0 && oldest <= seq {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // agrees holds the record of a subject against what else is said of it.
@@ -272,21 +277,20 @@ func (v *verification) event(key, value []byte) (cause string, err error) {
 	if e.Prev >= id.Seq() {
 		return "it names a later event as the one before it", nil
 	}
-	for kind, subject := range e.Subjects {
-		if v.s.isDestroyed(subject.Key) {
-			e.Subjects[kind] = hashing.Subject{}
-		}
-	}
 	t, err := v.s.beginLook(v.ctx, e.Subjects[:]...)
 	if err != nil {
 		return "", err
 	}
 	defer t.end()
-	if err := errors.Join(t.follow(&e.Subjects, nil), t.loadAll(&e.Subjects)); err != nil {
+	if err := t.follow(&e.Subjects, nil); err != nil {
+		return "", err
+	}
+	v.s.withoutDestroyed(&e.Subjects)
+	if err := t.loadAll(&e.Subjects); err != nil {
 		return "", err
 	}
 	switch {
-	case e.Time+int64(v.s.opts.Retention.Subjects.Seconds()) <= v.s.clock.now.Load(): // its subjects may be forgotten
+	case min(e.Time, e.Now)+int64(v.s.opts.Retention.Subjects.Seconds()) <= v.s.clock.now.Load(): // its subjects may be forgotten
 	case !t.hold(id.Seq()):
 		cause = "the record of one of its subjects does not hold it"
 	case e.Prev != 0:
@@ -383,6 +387,8 @@ func (v *verification) forward(key, value []byte) (cause string, err error) {
 		return "it names no two subjects of a kind", nil
 	case to.Key <= from.Key:
 		return "it leads to an older key", nil
+	case v.s.isDestroyed(to.Key):
+		return "", nil
 	}
 	t, err := v.s.beginLook(v.ctx, from)
 	if err != nil {
