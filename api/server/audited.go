@@ -40,7 +40,7 @@ func (s *Server) audited(c *gin.Context, r route, v *visit) {
 	}
 	h := &held{ResponseWriter: c.Writer, status: http.StatusOK}
 	c.Writer = h
-	defer h.settle(c)
+	defer h.settle()
 	finished := false
 	defer func() {
 		c.Writer = h.ResponseWriter
@@ -93,10 +93,13 @@ func (h *held) release() {
 	_, _ = h.ResponseWriter.Write(h.body.Bytes())
 }
 
-// settle waits, once the answer was let out, for what there is to wait for.
-func (h *held) settle(c *gin.Context) {
-	if h.after != nil {
-		c.Writer.Flush()
-		afterAnswer(c, h.after)
+// settle waits, once the answer was let out, for what there is to wait for. After a panic there is no answer yet, and none is begun.
+func (h *held) settle() {
+	if h.after == nil {
+		return
 	}
+	if h.ResponseWriter.Written() {
+		h.ResponseWriter.Flush()
+	}
+	h.after()
 }

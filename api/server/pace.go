@@ -34,7 +34,7 @@ func pace(ctx context.Context, began time.Time) {
 func (s *Server) paced(c *gin.Context, began time.Time) {
 	h := &held{ResponseWriter: c.Writer, status: http.StatusOK}
 	c.Writer = h
-	defer h.settle(c)
+	defer h.settle()
 	finished := false
 	defer func() {
 		c.Writer = h.ResponseWriter

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/access"
 )
@@ -273,10 +275,14 @@ func TestBatchEndsWhenTheServerStops(t *testing.T) {
 
 // TestAnImportThatEndsEarlyIsAnswered while the client still sends, also where the answer waits for the audit and for its beat.
 func TestAnImportThatEndsEarlyIsAnswered(t *testing.T) {
-	g := newGuarded(t)
-	g.lingering = time.Hour
-	for _, scopes := range [][]access.Scope{{access.Tune}, {access.Tune, access.Read}} {
-		key := g.key(t, nil, scopes...)
+	for _, audited := range []bool{true, false} {
+		g := newGuarded(t, func(cfg *Config) {
+			if !audited {
+				cfg.Audit = nil
+			}
+		})
+		g.lingering = time.Hour
+		key := g.key(t, nil, access.Tune) // may not read, so that its answers wait for their beat where they do not for the audit
 		h := httptest.NewServer(g.Handler())
 		reader, writer := io.Pipe()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/v1/lists/deny/entries", reader)
@@ -293,12 +299,27 @@ func TestAnImportThatEndsEarlyIsAnswered(t *testing.T) {
 		}
 		var p api.Problem
 		if err := json.NewDecoder(w.Body).Decode(&p); err != nil || w.StatusCode != 503 || p.Type != api.ProblemType("draining") {
-			t.Errorf("%v: status %d, %+v, %v", scopes, w.StatusCode, p, err)
+			t.Errorf("audited %v: status %d, %+v, %v", audited, w.StatusCode, p, err)
 		}
 		if err := errors.Join(writer.Close(), w.Body.Close()); err != nil {
 			t.Error(err)
 		}
 		h.Close() // waits for the call
+	}
+}
+
+// TestAStreamThatPanicsIsNoSuccess: an answer that is held back is not begun while the rest of the stream is read.
+func TestAStreamThatPanicsIsNoSuccess(t *testing.T) {
+	s := newGuarded(t)
+	g := gin.New()
+	g.Use(s.observe)
+	g.POST("/", func(c *gin.Context) { s.audited(c, route{did: "lists.add"}, new(visit)) }, func(c *gin.Context) {
+		s.stream(c, 1, func([]line) error { panic("at work") }, func(int, error) {})
+	})
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("{}\n")))
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("status %d, %s", w.Code, w.Body)
 	}
 }
 
