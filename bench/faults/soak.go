@@ -30,8 +30,8 @@ const (
 )
 
 // people is an event of people who are all known once the warm-up is through, and whose records hardly grow then: one gets a hundred bytes longer
-// with every doubling of its events. The regulars are few; the many fill tables that no cache holds, and each is met once in a minute at 2,000
-// events a second. Ten times as many were met so seldom that their records doubled the store in two hours, and with that the tables that are open.
+// with every doubling of its events. The regulars are few; each of the many is met once in a minute at 2,000 events a second. Ten times as many, met
+// once in ten minutes, had records that still grew after two hours.
 func people(n int) string {
 	numbers, who, device := load.Numbers(), n%regulars, n%regulars
 	if n%seldomEvery == 0 {

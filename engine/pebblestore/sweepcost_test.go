@@ -19,8 +19,8 @@ func BenchmarkForget(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	for n := range (b.N + 1) / 2 {
-		ev := spread(n) // of two subjects
+	for n := range (b.N + 2) / 3 {
+		ev := spread(n) // of three subjects
 		ev.Verified, ev.Later = false, true
 		if err := s.Assess(b.Context(), ev, new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
 			b.Fatal(err)
