@@ -19,14 +19,14 @@ import (
 // What a soaked server may keep: little, so that all of it is full within the first minutes, and what still grows then is a leak. Its
 // log loses the oldest minutes as new ones come.
 var soaked = []string{
-	"--cache-bytes", "2097152", "--block-cache-bytes", "2097152", "--memtable-bytes", "4194304", "--log-bytes", "33554432",
+	"--cache-bytes", "2097152", "--block-cache-bytes", "1048576", "--memtable-bytes", "1048576", "--log-bytes", "33554432",
 }
 
 // How the people of a soak are met: the regulars in nearly every event, and in one of seldomEvery one of the many, in turn.
 const (
 	regulars    = 190
 	seldomEvery = 20
-	many        = 6_000
+	many        = 20_000
 )
 
 // people is an event of people who are all known once the warm-up is through, and whose records hardly grow then: one gets a hundred bytes longer
