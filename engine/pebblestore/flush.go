@@ -46,6 +46,7 @@ type flusher struct {
 	count uint32     // flushes so far; guarded by round
 	trim  uint64     // the journal is forgotten up to here; guarded by round
 	buf   copies     // guarded by round
+	marks sync.Mutex // held while the watermark rises, and while it must not: see copyTo
 
 	mu    sync.Mutex
 	moved chan struct{} // closed and renewed when something became clean; guarded by mu
@@ -155,7 +156,10 @@ func (f *flusher) flush(reached func() uint64) error {
 	if err := f.s.guard.renew(); err != nil {
 		return fmt.Errorf("guard of the manifest: %w", err)
 	}
-	if err := f.s.setWatermark(mark); err != nil {
+	f.marks.Lock()
+	err := f.s.setWatermark(mark)
+	f.marks.Unlock()
+	if err != nil {
 		return fmt.Errorf("watermark: %w", err)
 	}
 	f.since.Add(-covered)

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/ringfence/ringfence/engine/record"
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// Backup writes the store as it is now to a folder that must not be there yet; its parent is made. Others may go on meanwhile:
-// every change that was answered before Backup began is in it, each whole or not at all. The folder opens by itself, with the same keyring.
-// It is read once, for SumsName: some seconds for a few GiB.
+// Backup writes the store as it is now to a folder that must not be there yet; its parents are made. Others may go on meanwhile, another
+// Backup waits: every change that was answered before Backup began is in it, each whole or not at all. The folder opens by itself, with the
+// same keyring. It is read once, for SumsName: some seconds for a few GiB.
 //
 // Where the folder is on the disk of the store, its tables are the same files under a second name: copy it
 // elsewhere to survive the disk.
@@ -24,21 +25,20 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 		return err
 	}
 	defer s.leave()
+	s.backups.Lock()
+	defer s.backups.Unlock()
 	fs := s.opts.FS
 	if _, err := fs.Stat(dir); err == nil {
 		return &os.PathError{Op: "backup", Path: dir, Err: os.ErrExist}
 	}
-	if err := fs.MkdirAll(fs.PathDir(dir), 0o700); err != nil {
+	if err := makeFolder(fs, fs.PathDir(dir)); err != nil {
 		return err
 	}
 	if err := s.flushAll(); err != nil {
 		return err
 	}
 	partial := dir + ".partial" // a backup that was cut off must not look like one
-	if err := fs.RemoveAll(partial); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	err := s.db.Checkpoint(partial, pebble.WithFlushedWAL())
+	err := s.copyTo(ctx, partial)
 	if err == nil {
 		err = errors.Join(newGuard(fs, partial).renew(), writeSums(ctx, fs, partial))
 	}
@@ -48,11 +48,61 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 	if err != nil { // what is left would keep the room of tables that are given up
 		return errors.Join(err, fs.RemoveAll(partial))
 	}
-	parent, err := fs.OpenDir(fs.PathDir(dir))
+	return syncDir(fs, fs.PathDir(dir))
+}
+
+// copyTo copies the store as it is now to a folder, in place of what is there.
+//
+// The watermark stands still while Pebble makes a checkpoint, which has the tables of when that begins and the log of when it ends: one that
+// rose in between would speak of tables that are not there. So that this is a matter of milliseconds, the checkpoint is made of links, on the
+// disk of the store, and copied from there.
+func (s *Store) copyTo(ctx context.Context, dir string) error {
+	fs := s.opts.FS
+	from := fs.PathJoin(s.aside, "backup")
+	for _, folder := range []string{from, dir} {
+		if err := fs.RemoveAll(folder); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	s.flush.marks.Lock()
+	err := s.db.Checkpoint(from, pebble.WithFlushedWAL())
+	s.flush.marks.Unlock()
+	if err == nil {
+		err = linkAll(ctx, fs, dir, from)
+	}
+	return errors.Join(err, fs.RemoveAll(from))
+}
+
+// linkAll gives the files of a folder a second name in a new one, or copies them where that is on another disk.
+func linkAll(ctx context.Context, fs vfs.FS, to, from string) error {
+	names, err := fs.List(from)
 	if err != nil {
 		return err
 	}
-	return errors.Join(parent.Sync(), parent.Close())
+	if err := fs.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := errors.Join(ctx.Err(), vfs.LinkOrCopy(fs, fs.PathJoin(from, name), fs.PathJoin(to, name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeFolder makes a folder and those that it lies in, durably.
+func makeFolder(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	parent := fs.PathDir(dir)
+	if parent == dir {
+		return nil
+	}
+	if err := makeFolder(fs, parent); err != nil {
+		return err
+	}
+	return errors.Join(fs.MkdirAll(dir, 0o700), syncDir(fs, parent))
 }
 
 // flushAll brings all records in memory to the tables.

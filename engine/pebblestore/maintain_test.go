@@ -82,6 +82,56 @@ func TestABackupHoldsWhatWasAnswered(t *testing.T) {
 	}
 }
 
+// TestABackupBesideFlushes makes backups while records are flushed all the time, and everything that was counted or claimed has to be in
+// each: a watermark that is newer than the tables beside it says that they hold what they do not.
+func TestABackupBesideFlushes(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(filepath.Join(dir, "store"), Options{Keys: testKeys, Create: true, MaxUnflushed: 200, Fatal: func(err error) { panic(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		backup := filepath.Join(dir, fmt.Sprint(i))
+		if err := s.Backup(t.Context(), backup); err != nil {
+			t.Fatal(err)
+		}
+		copied, err := Open(backup, Options{Keys: testKeys, Vouched: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ev := signup()
+		ev.Kind = 0
+		seen, err := copied.Observe(t.Context(), ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := copied.Stats(t.Context())
+		if counted := int(seen.Records[hashing.Phone].Total(scoring.Signup)); err != nil || counted != st.Events {
+			t.Errorf("backup %d: %d events are counted, %d logged: %v", i, counted, st.Events, err)
+		}
+		if err := copied.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func changeKey(number uint64) []byte {
 	return binary.BigEndian.AppendUint64(appendTable(nil, tableRollouts, 1), number)
 }

@@ -152,6 +152,7 @@ type Store struct {
 	forwards forwards
 
 	policies sync.Mutex // held while a policy is adopted
+	backups  sync.Mutex // held during a backup
 }
 
 var _ engine.Store = (*Store)(nil)
