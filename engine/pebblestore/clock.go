@@ -69,7 +69,7 @@ func (c *clock) follow() {
 	case ahead <= passed+c.leap, c.trusted.Unix() < window.Epoch: // nothing was before that: the clock had not been set
 		c.trusted, c.leap = wall, c.settled
 	default:
-		c.trusted = c.trusted.Add(2 * passed)
+		c.trusted = c.trusted.Add(min(2*passed, ahead))
 	}
 	c.at = up
 }

@@ -221,8 +221,11 @@ func (s *Store) RemoveEntry(ctx context.Context, domain hashing.DomainID, list s
 		return false, nil
 	}
 	e, err := s.entry(domain, id, subject)
-	if err != nil || e == nil || !inForce(e.Expires, t.now) {
+	if err != nil {
 		return false, err
+	}
+	if e == nil || !inForce(e.Expires, t.now) {
+		return false, t.commit(domain, nil)
 	}
 	if err := t.unlist(domain, id, subject); err != nil {
 		return false, err

@@ -12,39 +12,49 @@ import (
 	"github.com/ringfence/ringfence/scoring"
 )
 
-// TestNothingToDoIsDurable has two callers tell the same outcome while the disk does not come to syncing that of the
-// first: the second is not told that it is recorded before it is.
+// TestNothingToDoIsDurable has two callers do the same while the disk does not come to syncing the change of the first: the second is not told that it is
+// done before it is.
 func TestNothingToDoIsDurable(t *testing.T) {
-	fs := newPower()
-	s, err := Open("store", Options{Keys: testKeys, Create: true, FS: fs})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ev := spread(1)
-	d := new(engine.Decision)
-	if err := s.Assess(t.Context(), ev, d, func(*engine.Observation, *engine.Decision) {}); err != nil {
-		t.Fatal(err)
-	}
-	log := holdLog(fs)
-	label := func(told chan<- bool) {
-		err := s.RecordOutcome(t.Context(), &engine.Outcome{Domain: 1, Event: d.ID, Kind: scoring.Abuse, Time: ev.Time, Now: ev.Now})
-		if err != nil {
-			t.Error(err)
-		}
-		told <- log.synced.Load()
-	}
-	first, second := make(chan bool, 1), make(chan bool, 1)
-	go label(first)
-	<-log.stuck
-	waiting := s.waits.came.Load()
-	go label(second)
-	untilItWaits(s, waiting, second)
-	close(log.goOn)
-	if !<-first || !<-second {
-		t.Error("a caller was told that an outcome is recorded before the log was synced")
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	phone := ev.Subjects[hashing.Phone]
+	for name, do := range map[string]func(s *Store, event engine.EventID) error{
+		"an outcome": func(s *Store, event engine.EventID) error {
+			return s.RecordOutcome(t.Context(), &engine.Outcome{Domain: 1, Event: event, Kind: scoring.Abuse, Time: ev.Time, Now: ev.Now})
+		},
+		"an entry taken off a list": func(s *Store, _ engine.EventID) error {
+			_, err := s.RemoveEntry(t.Context(), 1, "deny", phone, ev.Now)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := newPower()
+			s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: fs})
+			d := new(engine.Decision)
+			err := s.Assess(t.Context(), ev, d, func(*engine.Observation, *engine.Decision) {})
+			if err := errors.Join(err, s.PutEntries(t.Context(), 1, []engine.ListEntry{{List: "deny", Subject: phone, Added: ev.Now}}, nil)); err != nil {
+				t.Fatal(err)
+			}
+			log := holdLog(fs)
+			tell := func(told chan<- bool) {
+				if err := do(s, d.ID); err != nil {
+					t.Error(err)
+				}
+				told <- log.synced.Load()
+			}
+			first, second := make(chan bool, 1), make(chan bool, 1)
+			go tell(first)
+			<-log.stuck
+			waiting := s.waits.came.Load()
+			go tell(second)
+			untilItWaits(s, waiting, second)
+			close(log.goOn)
+			if !<-first || !<-second {
+				t.Error("a caller was told that it is done before the log was synced")
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

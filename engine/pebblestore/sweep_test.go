@@ -85,6 +85,11 @@ func TestTheClockIsBelievedOnlySoFar(t *testing.T) {
 	m.pass(5 * day)
 	m.jump(10 * 365 * day)
 	check("after five days ten years back", 47*day+2*time.Hour)
+	m.pass(2 * day)
+	m.jump(2 * time.Hour)
+	check("after two days in which nobody asked, two hours ahead", 49*day+4*time.Hour)
+	m.jump(40 * time.Hour)
+	check("and at once two days ahead", 49*day+4*time.Hour)
 }
 
 // TestAStoppedServerWaitsBeforeItExpires opens a store long after it was closed: the clock may be wrong, so nothing
