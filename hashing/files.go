@@ -109,26 +109,44 @@ func (k *Keyring) WriteSealed(path string, wrap Wrap) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// ReplaceFile writes the keyring over its file, whole or not at all: whenever the
-// machine stops, the old file or the new one is there. A nil wrap leaves it plain. The old
-// bytes stay on the disk until their blocks are used again.
-func (k *Keyring) ReplaceFile(path string, wrap Wrap) error {
+// ChangeFile replaces the file of a keyring with what change makes of it, sealed by the wrap that change returns, or plain where that is nil. It returns the
+// new keyring. Whenever the machine stops, the old file or the new one is there, whole. Two changes at a time do not lose one another: the second
+// is refused with a KeyringError before it reads anything. The old bytes stay on the disk until their blocks are used again.
+func ChangeFile(path string, unwrap Unwrap, change func(*Keyring) (*Keyring, Wrap, error)) (*Keyring, error) {
+	next := path + ".new"                                                 // its name is the lock
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	if errors.Is(err, os.ErrExist) {
+		return nil, &KeyringError{"", "another command is changing it, or was stopped in the middle", "if none is running, remove the file of this name with .new behind it"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	k, err := changeInto(f, path, unwrap, change)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(next))
+	}
+	return k, syncFolder(filepath.Dir(path))
+}
+
+// changeInto writes what change makes of the keyring at path to a file, durably.
+func changeInto(f *os.File, path string, unwrap Unwrap, change func(*Keyring) (*Keyring, Wrap, error)) (*Keyring, error) {
+	k, err := OpenKeyring(path, unwrap)
+	if err != nil {
+		return nil, err
+	}
+	k, wrap, err := change(k)
+	if err != nil {
+		return nil, err
+	}
 	b, err := k.encode(wrap)
 	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".keyring-*") // mode 0600
-	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncFolder(filepath.Dir(path))
+	return k, errors.Join(err, f.Sync())
 }
 
 // syncFolder makes a new file's name durable.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"runtime"
 	"testing"
+	"time"
 )
 
 const passphrase = "correct horse battery staple"
@@ -108,7 +110,7 @@ func TestSealedKeyringFile(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := k.ReplaceFile(path, nil); err != nil {
+	if _, err := ChangeFile(path, unseal(passphrase), func(k *Keyring) (*Keyring, Wrap, error) { return k, nil, nil }); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := LoadKeyring(path); err != nil || again.KeyChecks()[0] != k.KeyChecks()[0] {
@@ -264,5 +266,40 @@ func BenchmarkUnseal(b *testing.B) {
 		if _, err := unseal(passphrase)(file); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestChangesOfAKeyringFileLoseNoneOfThem begins a change within another one, as two commands do at the same time.
+func TestChangesOfAKeyringFileLoseNoneOfThem(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keyring")
+	if err := testKeyring(t).WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	rotate := func(k *Keyring) (*Keyring, Wrap, error) {
+		k, err := k.Rotate(rand.Reader, time.Now())
+		return k, nil, err
+	}
+	refused := errors.New("refused")
+	outer, err := ChangeFile(path, nil, func(k *Keyring) (*Keyring, Wrap, error) {
+		if _, err := ChangeFile(path, nil, rotate); !errors.Is(err, ErrKeyring) {
+			t.Errorf("a change during another one: %v", err)
+		}
+		return rotate(k)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ChangeFile(path, nil, func(*Keyring) (*Keyring, Wrap, error) { return nil, nil, refused }); !errors.Is(err, refused) {
+		t.Errorf("a change that is given up: %v", err)
+	}
+	now, err := LoadKeyring(path)
+	if err != nil || !slices.Equal(now.KeyChecks(), outer.KeyChecks()) || len(now.Keys()) != 2 {
+		t.Errorf("the file has not the key of the change that went through: %v", err)
+	}
+	if _, err := ChangeFile(path, nil, rotate); err != nil {
+		t.Errorf("one behind the other: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("%d files are left: %v", len(left), err)
 	}
 }

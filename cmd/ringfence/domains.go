@@ -60,26 +60,31 @@ func newDomains() *cobra.Command {
 func (f *dataFlags) changeKeyring(did, before, after string, change func(*hashing.Keyring) (*hashing.Keyring, error)) error {
 	var text []byte
 	defer func() { clear(text) }()
-	ring, err := hashing.OpenKeyring(f.keyringPath(), hashing.Unseal(func() (typed []byte, err error) {
+	ring, err := f.replaceKeyring(hashing.Unseal(func() (typed []byte, err error) {
 		typed, err = f.passphrase().read(false)
 		text = bytes.Clone(typed)
 		return typed, err
-	}))
-	if err == nil {
-		ring, err = change(ring)
-	}
-	if errors.Is(err, hashing.ErrKeyring) {
-		err = fmt.Errorf("%s: %w", f.keyringPath(), err)
-	}
+	}), func(ring *hashing.Keyring) (*hashing.Keyring, hashing.Wrap, error) {
+		next, err := change(ring)
+		if err != nil || text == nil {
+			return next, nil, err
+		}
+		return next, hashing.Seal(text, rand.Reader), nil
+	})
 	if err != nil {
 		return err
 	}
-	var seal hashing.Wrap
-	if text != nil {
-		seal = hashing.Seal(text, rand.Reader)
-	}
-	if err := ring.ReplaceFile(f.keyringPath(), seal); err != nil {
-		return err
-	}
 	return f.noteDown(ring, did, before, after)
+}
+
+// replaceKeyring is hashing.ChangeFile for the keyring that the flags name. Its errors name the file.
+func (f *dataFlags) replaceKeyring(unwrap hashing.Unwrap, change func(*hashing.Keyring) (*hashing.Keyring, hashing.Wrap, error)) (*hashing.Keyring, error) {
+	if err := f.missing(); err != nil {
+		return nil, err
+	}
+	ring, err := hashing.ChangeFile(f.keyringPath(), unwrap, change)
+	if errors.Is(err, hashing.ErrKeyring) {
+		err = fmt.Errorf("%s: %w", f.keyringPath(), err)
+	}
+	return ring, err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringfence/ringfence/api/server"
+	"github.com/ringfence/ringfence/engine"
 	"github.com/ringfence/ringfence/engine/pebblestore"
 	"github.com/ringfence/ringfence/hashing"
 )
@@ -130,7 +131,8 @@ const rotateHelp = `Adds a new key to the keyring file and makes it primary. Wha
 number, account, address or device is next seen: no number is needed, and nothing is counted twice or forgotten. Tokens and assessment ids
 that were given out stay good.
 
-A server that has the data folder open goes on with the new key at once, unless the passphrase was typed at its terminal: then start it anew.
+A server that has the data folder open goes on with the new key at once, unless the passphrase was typed at its terminal: then it says so,
+and has to be started anew.
 Watch how far it is with "keys ls", GET /v1/privacy or the metric ringfence_key_subjects; once what is left has outlived its
 retention, or can be given up, end it with "keys destroy". Back the keyring up again: the old copy opens nothing that moved.`
 
@@ -146,14 +148,15 @@ func newKeysRotate() *cobra.Command {
 				return err
 			}
 			said := "a server that runs goes on with it"
-			switch _, err := askAdmin(cmd.Context(), f.data, job{Do: "rekey"}, nil); {
-			case errors.Is(err, errNoAdmin):
-				said = "a server takes it when it is started"
-			case err != nil:
-				said = "but the server that runs did not take it, and has to be started anew: " + err.Error()
+			_, refused := askAdmin(cmd.Context(), f.data, job{Do: "rekey"}, nil)
+			switch {
+			case errors.Is(refused, errNoAdmin):
+				said, refused = "a server takes it when it is started", nil
+			case refused != nil:
+				said = "the server that runs goes on without it"
 			}
 			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "ringfence: wrote a new primary key; back the keyring up again; "+said)
-			return err
+			return errors.Join(refused, err)
 		},
 	}
 	f.add(cmd)
@@ -320,6 +323,9 @@ func (k *keyWatch) rekey(ctx context.Context, s *server.Server) error {
 		spaces[d.Name] = server.Space{Hasher: hasher, Keys: d.Keys}
 	}
 	if err := k.store.Rekey(ctx, ring.KeyChecks()); err != nil {
+		if errors.Is(err, engine.ErrWrongKeyring) {
+			err = fmt.Errorf("do not stop this server before its keyring file is mended: it knows a key that the file lacks, and nobody else may: %w", err)
+		}
 		return err
 	}
 	if err := s.Rekey(spaces); err != nil {

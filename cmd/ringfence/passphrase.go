@@ -167,19 +167,17 @@ func newReseal() *cobra.Command {
 		Long: "Writes the same keys over the keyring file. Copies of the old file still open with the old passphrase, and the old bytes stay on\n" +
 			"the disk for a while: after a passphrase has leaked, rotate the keys as well. A running server does not notice.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := f.loadKeyring()
-			if err != nil {
-				return err
-			}
 			to.cmd = cmd
-			words, w := sealedWords[false], hashing.Wrap(nil)
-			if !plain {
-				words = "sealed under another passphrase"
-				if w, err = wrap(&to); err != nil {
-					return err
+			words := sealedWords[false]
+			ring, err := f.replaceKeyring(f.unwrap, func(ring *hashing.Keyring) (*hashing.Keyring, hashing.Wrap, error) {
+				if plain {
+					return ring, nil, nil
 				}
-			}
-			if err := ring.ReplaceFile(f.keyringPath(), w); err != nil {
+				words = "sealed under another passphrase"
+				w, err := wrap(&to)
+				return ring, w, err
+			})
+			if err != nil {
 				return err
 			}
 			if err := f.noteDown(ring, "keys.reseal", sealedWords[f.sealed], words); err != nil {
