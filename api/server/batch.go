@@ -31,14 +31,15 @@ func (s *Server) batch(c *gin.Context) {
 		return
 	}
 	defer leave()
-	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	c.Header("Content-Type", ndjson)
 	c.Status(http.StatusOK)
 	c.Writer.Flush() // so that a client may wait for the head before it sends lines
 	write := func(answers []byte) error {
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // an answer in memory has none
+		_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // an answer in memory has none
 		_, err := c.Writer.Write(answers)
 		c.Writer.Flush()
+		_ = control.SetWriteDeadline(time.Time{}) // over HTTP/2 it would end the stream while the next lines are awaited
 		return err
 	}
 	var answers []byte

@@ -145,6 +145,7 @@ type Server struct {
 	headerTimeout time.Duration // for the head of a request to come
 	lineTimeout   time.Duration // for a line of a stream to come
 	lingering     time.Duration // behind the end of a stream
+	writeTimeout  time.Duration // for an answer to be taken
 	maxBatch      int           // lines
 }
 
@@ -174,6 +175,7 @@ func New(cfg Config) (*Server, error) {
 		headerTimeout: headerTimeout,
 		lineTimeout:   readTimeout,
 		lingering:     lingering,
+		writeTimeout:  writeTimeout,
 		maxBatch:      maxBatch,
 		lines: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringfence_stream_lines_total", Help: "Lines of NDJSON answered, by route and status.",
@@ -484,7 +486,7 @@ func readAll(r *http.Request, most int64) ([]byte, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := &http.Server{
 		Handler: s.handler, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: s.headerTimeout,
-		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ReadTimeout: readTimeout, WriteTimeout: s.writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // names addresses
 	}
 	failed := make(chan error, 1)

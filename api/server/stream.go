@@ -37,19 +37,25 @@ type inbox struct {
 	bytes int       // of lines; guarded by mu
 	end   error     // why no more lines come; guarded by mu
 	shut  bool      // nobody takes any more; guarded by mu
+	rest  func()    // called before put waits, when no line can be late: over HTTP/2 a deadline ends a stream that nobody reads, too
 }
 
-func newInbox() *inbox {
-	b := new(inbox)
+func newInbox(rest func()) *inbox {
+	b := &inbox{rest: rest}
 	b.moved.L = &b.mu
 	return b
 }
+
+func (b *inbox) full() bool { return len(b.lines) >= chunkLines || b.bytes >= chunkBytes }
 
 // put waits for room, and reports false when nobody takes the line any more.
 func (b *inbox) put(l line) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for !b.shut && (len(b.lines) >= chunkLines || b.bytes >= chunkBytes) {
+	if !b.shut && b.full() {
+		b.rest()
+	}
+	for !b.shut && b.full() {
 		b.moved.Wait()
 	}
 	if b.shut {
@@ -110,8 +116,9 @@ const lingering = 2 * time.Second
 // they end: nil, or a refusal, or an error of work. Then it calls end, to say the last word.
 // last is the number of the line behind the last one that was handed on.
 func (s *Server) stream(c *gin.Context, most int, work func([]line) error, end func(last int, err error)) {
-	b, body := newInbox(), c.Request.Body
-	control := http.NewResponseController(c.Writer)
+	body, control := c.Request.Body, http.NewResponseController(c.Writer)
+	b := newInbox(func() { _ = control.SetReadDeadline(time.Time{}) })
+	_ = control.SetWriteDeadline(time.Time{}) // over HTTP/2 that of the request would end the stream although nothing is written
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		b.finish(s.readLines(body, control, most, b))
@@ -125,7 +132,7 @@ func (s *Server) stream(c *gin.Context, most int, work func([]line) error, end f
 	defer stop() // after a panic
 	last, err := s.eachLine(b, work)
 	stop()
-	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // that of the request has long passed
+	_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	end(last, err)
 }
 

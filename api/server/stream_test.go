@@ -231,6 +231,62 @@ func TestBatchDoesNotWaitForEver(t *testing.T) {
 	end()
 }
 
+// TestStreamsOverHTTP2 has nothing to say, and nobody to read, for longer than an answer or a line may take: there a deadline ends a stream also while nobody waits for it.
+func TestStreamsOverHTTP2(t *testing.T) {
+	const limit = time.Second
+	signups := func(text string) int { return strings.Count(text, `"status":200`) }
+	for name, c := range map[string]struct {
+		path         string
+		line, second string // second comes late, if at all
+		whole        func(text string) bool
+	}{
+		"an import":            {"/v1/lists/slow/entries", `{"phone_number":"+12025550143"}`, `{"phone_number":"+12025550144"}`, func(text string) bool { return strings.Contains(text, `"added":2`) }},
+		"a batch":              {"/v1/assessments/batch", signup, signup, func(text string) bool { return signups(text) == 2 }},
+		"a batch that is held": {"/v1/assessments/batch", strings.TrimSuffix(strings.Repeat(strings.Repeat(" ", 8000)+signup+"\n", 3*chunkLines), "\n"), "", func(text string) bool { return signups(text) == 3*chunkLines }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := newTestServer(t)
+			s.writeTimeout = limit
+			h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit)) // as http.Server does, but not for the handshake
+				s.Handler().ServeHTTP(w, r)
+			}))
+			h.EnableHTTP2 = true
+			h.StartTLS()
+			t.Cleanup(h.Close)
+			if c.second == "" { // nobody works on the lines, of which there are so many that some are not even sent
+				s.lineTimeout = limit
+				s.turn.Lock()
+				time.AfterFunc(2*limit, s.turn.Unlock)
+			}
+			body, writer := io.Pipe()
+			go func() {
+				_, _ = io.WriteString(writer, c.line+"\n")
+				if c.second != "" {
+					<-time.After(2 * limit)
+					_, _ = io.WriteString(writer, c.second)
+				}
+				_ = writer.Close()
+			}()
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+c.path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", ndjson)
+			w, err := h.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = w.Body.Close() }()
+			text, err := io.ReadAll(w.Body)
+			if err != nil || w.ProtoMajor != 2 || !c.whole(string(text)) {
+				t.Errorf("%s, %v: ...%s", w.Proto, err, text[max(0, len(text)-300):])
+			}
+		})
+	}
+}
+
 // TestBlankLinesBuyNoTime sends nothing else, until its place is given back. The last answer may be lost: nobody reads on what comes in behind a time
 // that ran out.
 func TestBlankLinesBuyNoTime(t *testing.T) {
@@ -326,7 +382,7 @@ func TestAStreamThatPanicsIsNoSuccess(t *testing.T) {
 // TestInboxIsBounded puts lines that nobody takes.
 func TestInboxIsBounded(t *testing.T) {
 	for _, size := range []int{1, maxLine} {
-		b := newInbox()
+		b := newInbox(func() {})
 		done := make(chan int)
 		go func() {
 			n := 0
