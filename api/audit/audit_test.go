@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,13 +181,62 @@ func TestWhatACrashLeaves(t *testing.T) {
 	if r, err := Verify(dir, keys); err != nil || r.Last != 3 {
 		t.Errorf("half a line: %+v, %v", r, err)
 	}
-	c.set(c.now().AddDate(0, 1, 0))
-	if err := os.WriteFile(filepath.Join(dir, "000000000004-2026-02.ndjson"), nil, 0o600); err != nil { // a segment that was only begun
+	if b, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(b, make([]byte, 5*maxLine)...), 0o600); err != nil { // many lines that waited together, of which only the size came to the disk
 		t.Fatal(err)
 	}
 	add(t, l, 1)
 	if r, err := Verify(dir, keys); err != nil || r.Last != 4 {
+		t.Errorf("bytes that are no line: %+v, %v", r, err)
+	}
+	c.set(c.now().AddDate(0, 1, 0))
+	if err := os.WriteFile(filepath.Join(dir, "000000000005-2026-02.ndjson"), nil, 0o600); err != nil { // a segment that was only begun
+		t.Fatal(err)
+	}
+	add(t, l, 1)
+	if r, err := Verify(dir, keys); err != nil || r.Last != 5 {
 		t.Errorf("an empty segment: %+v, %v", r, err)
+	}
+}
+
+// TestNobodyWritesForOthersForEver has a second entry come while the first is written, and holds that up until whoever wrote the first has returned.
+func TestNobodyWritesForOthersForEver(t *testing.T) {
+	var asked atomic.Int64
+	writes, waits, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	l, err := Open(t.TempDir(), auditor(t), func() time.Time {
+		switch asked.Add(1) {
+		case 2: // the first entry is on its way
+			close(writes)
+			<-waits
+		case 4: // the second one is
+			select {
+			case <-done:
+			case <-time.After(10 * time.Second):
+				t.Error("whoever wrote an entry of his own writes those of others")
+			}
+		}
+		return time.Date(2026, 1, 15, 10, 0, 0, 0, time.UTC)
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(done)
+		add(t, l, 1)
+	}()
+	<-writes
+	second := make(chan error)
+	go func() { second <- l.Append(Entry{Who: "log", Did: "x"}) }()
+	for waiting := 0; waiting == 0; runtime.Gosched() {
+		l.mu.Lock()
+		waiting = len(l.waiting)
+		l.mu.Unlock()
+	}
+	close(waits)
+	if err := <-second; err != nil {
+		t.Error(err)
 	}
 }
 

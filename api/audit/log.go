@@ -36,7 +36,8 @@ type Log struct {
 // pending is an entry on its way to the disk.
 type pending struct {
 	entry Entry
-	done  chan error
+	lead  chan struct{} // capacity 1: it is this one's turn to write
+	done  chan error    // capacity 1
 }
 
 // Open makes the folder if it is missing. keep is how long entries are kept at least; 0 is Retention.
@@ -60,41 +61,40 @@ func (l *Log) Healthy() error {
 // Append writes an entry, whose Seq and At it sets, and returns when it is on the disk.
 func (l *Log) Append(e Entry) error {
 	e.At = l.now()
-	p := &pending{e, make(chan error, 1)}
+	p := &pending{e, make(chan struct{}, 1), make(chan error, 1)}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, p)
-	lead := !l.writing
-	l.writing = true
-	l.mu.Unlock()
-	if lead {
-		l.lead()
+	if !l.writing {
+		l.writing = true
+		p.lead <- struct{}{}
 	}
-	return <-p.done
+	l.mu.Unlock()
+	select {
+	case <-p.lead:
+		l.lead()
+		return <-p.done
+	case err := <-p.done:
+		return err
+	}
 }
 
-// lead writes until nobody waits.
+// lead writes what waits, and has the first of those who came meanwhile go on.
 func (l *Log) lead() {
-	for {
-		l.mu.Lock()
-		batch := l.waiting
-		l.waiting = nil
-		err := l.broken
-		if len(batch) == 0 {
-			l.writing = false
-			l.mu.Unlock()
-			return
-		}
-		l.mu.Unlock()
-		if err == nil {
-			if err = l.write(batch); err != nil {
-				l.mu.Lock()
-				l.broken = err
-				l.mu.Unlock()
-			}
-		}
-		for _, p := range batch {
-			p.done <- err
-		}
+	l.mu.Lock()
+	batch, err := l.waiting, l.broken
+	l.waiting = nil
+	l.mu.Unlock()
+	if err == nil {
+		err = l.write(batch)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.broken = err
+	for _, p := range batch {
+		p.done <- err
+	}
+	if l.writing = len(l.waiting) > 0; l.writing {
+		l.waiting[0].lead <- struct{}{}
 	}
 }
 
@@ -196,7 +196,7 @@ func (l *Log) tail() (chain, []string, error) {
 		return chain{}, names, err
 	}
 	path := filepath.Join(l.dir, names[len(names)-1])
-	b, err := lastBytes(path)
+	b, err := lastLine(path)
 	if err != nil {
 		return chain{}, nil, fmt.Errorf("audit log: %w", err)
 	}
@@ -224,8 +224,8 @@ func (l *Log) tail() (chain, []string, error) {
 // maxLine is more than any line has.
 const maxLine = 8 << 10
 
-// lastBytes returns the end of a file, which has at least its last line and what a crash may have left of another batch.
-func lastBytes(path string) ([]byte, error) {
+// lastLine returns the end of a file: its last whole line, at least, and what a crash left of others behind that.
+func lastLine(path string) ([]byte, error) {
 	f, err := os.Open(path) //nolint:gosec // below the data folder
 	if err != nil {
 		return nil, err
@@ -235,7 +235,12 @@ func lastBytes(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-2*maxLine), 2*maxLine))
+	for size := min(2*maxLine, info.Size()); ; size = min(2*size, info.Size()) {
+		b, err := io.ReadAll(io.NewSectionReader(f, info.Size()-size, size))
+		if err != nil || size == info.Size() || bytes.Count(b, []byte{'\n'}) > 1 { // the first one may end a line that begins before
+			return b, err
+		}
+	}
 }
 
 func shorten(path string, by int64) error {

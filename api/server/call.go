@@ -13,6 +13,7 @@ import (
 	"github.com/ringfence/ringfence/api"
 	"github.com/ringfence/ringfence/api/intake"
 	"github.com/ringfence/ringfence/engine"
+	"github.com/ringfence/ringfence/hashing"
 )
 
 // job is one request on its way through a call.
@@ -87,13 +88,30 @@ func work[Req, In any](s *Server, c *gin.Context, j *job, raw []byte, read func(
 	if err != nil {
 		return nil, false, err
 	}
-	return s.once(j, key, c.FullPath(), raw, func() ([]byte, error) {
+	answer, replayed, err := s.once(j, key, c.FullPath(), raw, func() ([]byte, error) {
 		answer, err := run(j, in)
 		if err != nil {
 			return nil, err
 		}
 		return encode(answer), nil
 	})
+	if replayed { // what was done may not be in the audit: that it cannot be written shows only afterwards
+		note(j.ctx, objectIn(in), "", "done before under the same Idempotency-Key, and answered again")
+	}
+	return answer, replayed, err
+}
+
+// objectIn returns what the audit may say of whom a request is about, "" if that is nobody.
+func objectIn(in any) string {
+	switch in := in.(type) {
+	case hashing.Subject:
+		return objectOf(in)
+	case []hashing.Subject:
+		return objectOf(in[0])
+	case linking:
+		return objectOf(in.phone)
+	}
+	return ""
 }
 
 // respond sends an answer. replayed is one of an earlier request with the same key.

@@ -329,6 +329,8 @@ func TestAnAlarmOnNumbersInARow(t *testing.T) {
 	}
 }
 
+const again = "done before under the same Idempotency-Key, and answered again"
+
 // TestTheAuditSaysWhoDidWhat changes everything that can be changed.
 func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 	g := newGuarded(t)
@@ -362,6 +364,7 @@ func TestTheAuditSaysWhoDidWhat(t *testing.T) {
 		who + "|lists.add|||on list watch: 1 entries added or replaced, 1 lines refused",
 		who + "|lists.remove|" + object + "|on list deny|not on list deny",
 		who + "|links.unlink|" + object + "|1 accounts linked|0 accounts linked",
+		who + "|links.unlink|" + object + "||" + again,
 		who + "|numbers.release|" + object + "|generation 0|generation 1",
 		"key:" + idOf(weak) + "|numbers.release|||refused: scope",
 	}
@@ -403,6 +406,7 @@ func TestTheAuditSaysWhoPublished(t *testing.T) {
 		who + "|policies.add|||version 2 added",
 		who + "|policies.shadow||version 1 live|version 1 live, 2 in shadow",
 		who + "|policies.publish||version 1 live, 2 in shadow|version 2 live",
+		who + "|policies.publish|||" + again,
 		who + "|policies.rollback||version 2 live|version 3 live",
 		"key:" + idOf(weak) + "|policies.publish|||refused: scope",
 	}
@@ -444,6 +448,42 @@ func TestNothingChangesWithoutTheAudit(t *testing.T) {
 	}
 	if w := do(t, g.Server, "POST", "/v1/assessments", signup, nil); w.Code != 200 {
 		t.Errorf("an assessment, which is not audited: status %d", w.Code)
+	}
+}
+
+// TestWhatIsAnsweredAgainIsInTheAudit asks again for what was done while the audit could not be written.
+func TestWhatIsAnsweredAgainIsInTheAudit(t *testing.T) {
+	for path, body := range map[string]string{
+		"/v1/numbers/erase":   `{"phone_number":"+12025550143"}`,
+		"/v1/numbers/release": `{"phone_number":"+12025550143"}`,
+		"/v1/links/unlink":    `{"phone_number":"+12025550143","account_id":"u_81"}`,
+		"/v1/policies":        `{"source":"name: mild\ndecisions: {block: 90}","note":"a secret plan"}`,
+	} {
+		g := newGuarded(t)
+		do(t, g.Server, "POST", "/v1/assessments", signup, nil)
+		if err := os.MkdirAll(filepath.Join(g.audit, "LOCK"), 0o700); err != nil { // which should be a file
+			t.Fatal(err)
+		}
+		if w := do(t, g.Server, "POST", path, body, nil, "Idempotency-Key", "once"); w.Code != 503 {
+			t.Errorf("%s without an audit: %d", path, w.Code)
+		}
+		if err := os.Remove(filepath.Join(g.audit, "LOCK")); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := g.cfg, error(nil)
+		if cfg.Audit, err = audit.Open(g.audit, g.ring, time.Now, 0); err != nil {
+			t.Fatal(err)
+		}
+		if g.Server, err = New(cfg); err != nil {
+			t.Fatal(err)
+		}
+		w := do(t, g.Server, "POST", path, body, nil, "Idempotency-Key", "once")
+		if w.Code != 200 || w.Header().Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s again: %d", path, w.Code)
+		}
+		if got := g.entries(t); len(got) != 1 || !strings.HasSuffix(got[0], "|"+again) || strings.Contains(body, "phone_number") != strings.Contains(got[0], "|k1.") {
+			t.Errorf("%s: the audit has %q", path, got)
+		}
 	}
 }
 
