@@ -88,6 +88,7 @@ var (
 	ErrStore             = problem("store")              // the server cannot read or write at the moment
 	ErrNoKey             = problem("no-key")             // the server asks for a key: see Client.Key
 	ErrWrongKey          = problem("wrong-key")          // the key lets nobody in
+	ErrCrossSite         = problem("cross-site")         // a server without keys was asked by another name than this machine's, or by a web page
 	ErrScope             = problem("scope")              // the key may not make this call
 	ErrDomain            = problem("domain")             // the key is of another domain
 	ErrRate              = problem("rate")               // the key asks too often: see Error.RetryAfter

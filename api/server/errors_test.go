@@ -18,7 +18,7 @@ func TestProblemsHaveNames(t *testing.T) {
 	named := []error{
 		api.ErrInvalid, api.ErrUnknownAssessment, api.ErrIdempotencyKey, api.ErrKeyReused, api.ErrInFlight, api.ErrTooManyLists, api.ErrBadJSON,
 		api.ErrTooLarge, api.ErrTooManyLines, api.ErrTimeout, api.ErrMediaType, api.ErrNoRoute, api.ErrMethod, api.ErrStore, api.ErrStoreFull, api.ErrOverloaded, api.ErrDraining, api.ErrInternal,
-		api.ErrNoKey, api.ErrWrongKey, api.ErrScope, api.ErrDomain, api.ErrRate, api.ErrSubjects, api.ErrAudit,
+		api.ErrNoKey, api.ErrWrongKey, api.ErrCrossSite, api.ErrScope, api.ErrDomain, api.ErrRate, api.ErrSubjects, api.ErrAudit,
 		api.ErrUnknownPolicy, api.ErrPolicyReplaced, api.ErrIfMatch, api.ErrShadowLive, api.ErrTooManyShadows, api.ErrFewLabels, api.ErrUnknownBacktest,
 		api.ErrOtherBacktest, api.ErrTooManyBacktests, api.ErrTooManySubjects, api.ErrReportBusy, api.ErrReportTooLong,
 	}

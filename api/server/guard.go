@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -86,6 +88,24 @@ func (s *Server) guard(r route) gin.HandlerFunc {
 	}
 }
 
+// crossSite knows what a browser sends for a page of another site.
+var crossSite = http.NewCrossOriginProtection()
+
+// ofThisMachine refuses what a web page has a browser on this machine send: a request that the browser says is for a page of another site,
+// and one that names the server otherwise than this machine is named, as a page does whose own name was made to lead here (DNS rebinding).
+// Keys keep both out by themselves, since a page has none.
+func ofThisMachine(r *http.Request) error {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if named := host == "" || host == "localhost" || err == nil && ip.IsLoopback(); !named || crossSite.Check(r) != nil {
+		return refuseCrossSite
+	}
+	return nil
+}
+
 // admit returns who asks, nil where nobody needs a key. With an error it returns whom it turned away, if it knows.
 func (s *Server) admit(c *gin.Context, r route) (*access.Caller, error) {
 	if s.cfg.Keys == nil {
@@ -95,7 +115,7 @@ func (s *Server) admit(c *gin.Context, r route) (*access.Caller, error) {
 		s.cfg.Log.Error("the keys for callers cannot be read again; those of before stay in force", "error", err.Error())
 	}
 	if !s.cfg.Keys.Needed() {
-		return nil, nil
+		return nil, ofThisMachine(c.Request)
 	}
 	text, err := bearer(c)
 	if err != nil {

@@ -487,6 +487,57 @@ func TestWhatIsAnsweredAgainIsInTheAudit(t *testing.T) {
 	}
 }
 
+// TestNoWebPageAsksWithoutAKey sends what a browser sends for a page of another site, and for one whose name leads to this machine.
+func TestNoWebPageAsksWithoutAKey(t *testing.T) {
+	g := newGuarded(t)
+	ask := func(method, path, host string, header ...string) int {
+		t.Helper()
+		r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(`{"phone_number":"+12025550143"}`))
+		r.Host = host
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := httptest.NewRecorder()
+		g.Handler().ServeHTTP(w, r)
+		if w.Code == http.StatusForbidden && !strings.Contains(w.Body.String(), api.ProblemType("cross-site")) {
+			t.Errorf("%s", w.Body)
+		}
+		return w.Code
+	}
+	for _, host := range []string{"127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "[::1]", "::1", "localhost:1", "localhost", ""} {
+		if code := ask("POST", "/v1/numbers/erase", host); code != 200 {
+			t.Errorf("by %q: %d", host, code)
+		}
+	}
+	for _, host := range []string{"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "203.0.113.7:8080", "[2001:db8::1]:8080"} {
+		for _, path := range []string{"/v1/numbers/erase", "/v1/assessments"} {
+			if code := ask("POST", path, host); code != 403 {
+				t.Errorf("by %q: %d", host, code)
+			}
+		}
+		if code := ask("GET", "/v1/lists", host); code != 403 {
+			t.Errorf("a look by %q: %d", host, code)
+		}
+	}
+	for _, c := range []struct {
+		want   int
+		header []string
+	}{
+		{403, []string{"Origin", "https://evil.example"}},
+		{403, []string{"Sec-Fetch-Site", "cross-site"}},
+		{403, []string{"Sec-Fetch-Site", "same-site"}},
+		{200, []string{"Sec-Fetch-Site", "same-origin", "Origin", "http://localhost:8080"}}, // the console
+		{200, []string{"Origin", "http://localhost:8080"}},
+	} {
+		if code := ask("POST", "/v1/numbers/erase", "localhost:8080", c.header...); code != c.want {
+			t.Errorf("%q: %d", c.header, code)
+		}
+	}
+	if code := ask("POST", "/v1/numbers/erase", "ringfence.example", "Authorization", g.key(t, nil, access.Scopes...)); code != 200 {
+		t.Errorf("with a key, by any name: %d", code)
+	}
+}
+
 // breakLog changes the last line of an audit log.
 func breakLog(t *testing.T, dir string) {
 	t.Helper()

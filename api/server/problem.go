@@ -45,6 +45,7 @@ var (
 	refuseFull        = &refusal{status: http.StatusServiceUnavailable, code: "store-full", title: "The disk is nearly full: nothing is counted until there is room", retry: "10"}
 	refuseNoKey       = &refusal{status: http.StatusUnauthorized, code: "no-key", title: "Show a key: Authorization: Bearer rf_..."}
 	refuseWrongKey    = &refusal{status: http.StatusUnauthorized, code: "wrong-key", title: "The key lets nobody in: it was mistyped, or revoked, or is of another server"}
+	refuseCrossSite   = &refusal{status: http.StatusForbidden, code: "cross-site", title: "Without keys, only this machine may ask, by 127.0.0.1, [::1] or localhost, and no web page: make a key with ringfence apikeys create"}
 	refuseScope       = &refusal{status: http.StatusForbidden, code: "scope", title: "The key may not make this call"}
 	refuseDomain      = &refusal{status: http.StatusForbidden, code: "domain", title: "The key is of a domain that is not served here"}
 	refuseRate        = &refusal{status: http.StatusTooManyRequests, code: "rate", title: "The key asks too often"}

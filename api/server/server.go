@@ -285,7 +285,8 @@ func (s *Server) router(metrics http.Handler) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	g.HandleMethodNotAllowed = true
-	_ = g.SetTrustedProxies(nil) // trusts nobody; cannot fail
+	g.RedirectTrailingSlash = false // Gin would answer by itself, with what was asked for in the answer
+	_ = g.SetTrustedProxies(nil)    // trusts nobody; cannot fail
 	g.Use(s.observe, s.bound)
 	for _, r := range s.routes() {
 		g.Handle(r.method, r.path, s.guard(r), r.handle)

@@ -84,6 +84,7 @@ func newServerOf(t testing.TB) (*Server, *lockedBuffer, *pebblestore.Store) {
 func do(t testing.TB, s *Server, method, path, body string, out any, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	r.Host = "localhost"
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -100,6 +101,17 @@ func do(t testing.TB, s *Server, method, path, body string, out any, header ...s
 }
 
 const signup = `{"phone_number":"+1 202 555 0143","event":"signup","account_id":"u_81","ip":"203.0.113.7","device_id":"d_5"}`
+
+// TestNothingIsAnsweredWithWhatWasAsked has a slash too many: Gin would lead on to the path without it.
+func TestNothingIsAnsweredWithWhatWasAsked(t *testing.T) {
+	s, _ := newTestServer(t)
+	for _, path := range []string{"/v1/assessments/12025550143/", "/v1/lists/12025550143/entries/", "/v1/../v1/assessments/12025550143"} {
+		w := do(t, s, "GET", path, "", nil)
+		if w.Code != 404 || w.Header().Get("Location") != "" || strings.Contains(w.Body.String(), "12025550143") || w.Header().Get("X-Request-Id") == "" {
+			t.Errorf("%s: %d, %v, %s", path, w.Code, w.Header(), w.Body)
+		}
+	}
+}
 
 func TestAssessmentsAreCounted(t *testing.T) {
 	s, _ := newTestServer(t)
