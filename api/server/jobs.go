@@ -84,7 +84,9 @@ func newJobs() *jobs {
 
 // stop cancels all backtests and waits for them.
 func (j *jobs) stop() {
-	j.end()
+	j.mu.Lock()
+	j.end() // nobody is between asking whether it ended and joining wg
+	j.mu.Unlock()
 	j.wg.Wait()
 }
 
@@ -94,7 +96,7 @@ func (j *jobs) start(b *backtestJob) (*backtestJob, error) {
 	defer j.mu.Unlock()
 	waiting := 0
 	for _, other := range j.known {
-		if b.key != "" && other.key == b.key && other.space == b.space {
+		if b.key != "" && other.key == b.key && other.space.Engine == b.space.Engine {
 			return other, nil
 		}
 		if other.state == jobQueued || other.state == jobRunning {
@@ -190,7 +192,7 @@ func (j *jobs) finish(b *backtestJob, result *backtest.Result, err error) {
 // find returns a backtest of a domain, or refuseUnknownBacktest. j.mu is held.
 func (j *jobs) find(space *Space, id string) (*backtestJob, error) {
 	for _, b := range j.known {
-		if b.id == id && b.space == space {
+		if b.id == id && b.space.Engine == space.Engine { // a space is another one behind a rotation of its key
 			return b, nil
 		}
 	}

@@ -97,6 +97,25 @@ const (
 	onceBefore = "asked-before-the-rotation"
 )
 
+// TestABacktestOutlivesARotation asks for what was begun under the key of before.
+func TestABacktestOutlivesARotation(t *testing.T) {
+	r := newRotatable(t)
+	var begun, same api.Backtest
+	start := func(b *api.Backtest) {
+		t.Helper()
+		if w := do(t, r.Server, "POST", "/v1/backtests", `{}`, b, "Idempotency-Key", "k"); w.Code != http.StatusAccepted {
+			t.Fatalf("status %d, %s", w.Code, w.Body)
+		}
+	}
+	start(&begun)
+	r.rotate()
+	r.do("GET", "/v1/backtests/"+begun.ID, "", nil)
+	if start(&same); same.ID != begun.ID {
+		t.Error("the same request begins another one")
+	}
+	r.do("DELETE", "/v1/backtests/"+begun.ID, "", nil)
+}
+
 // TestRotationOverHTTP takes a number through two rotations: whatever was known stays known, by all that stands for it.
 func TestRotationOverHTTP(t *testing.T) {
 	r := newRotatable(t)
