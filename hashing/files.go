@@ -37,7 +37,11 @@ func ReadSecret(path string, most int64) ([]byte, error) {
 	case info.Mode().Perm()&^handedDown(info)&0o077 != 0:
 		return nil, &KeyringError{"", "others than its owner may use the file", "take their rights away: chmod 600 on the file"}
 	case !ours(info):
-		return nil, &KeyringError{"", "the file belongs to another user", "chown it to the user that ringfence runs as"}
+		hint := "chown it to the user that ringfence runs as"
+		if os.Geteuid() == 0 { // who would take it away from that user
+			hint = "run this as that user, as the server does"
+		}
+		return nil, &KeyringError{"", "the file belongs to another user", hint}
 	case info.Size() > most:
 		return nil, &KeyringError{"", "the file is too large", "is this the right file?"}
 	}

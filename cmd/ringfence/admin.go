@@ -66,7 +66,10 @@ func listenAdmin(ctx context.Context, data string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, os.Chmod(path, 0o600)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // admin does jobs.
@@ -144,12 +147,19 @@ func (a *admin) answer(ctx context.Context, j job, file io.Reader) (said jobAnsw
 	return said
 }
 
+func dialAdmin(ctx context.Context, data string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(data, adminFolder, adminSocket))
+}
+
+// adminListens reports whether a server has a data folder open.
+func adminListens(ctx context.Context, data string) bool {
+	c, err := dialAdmin(ctx, data)
+	return err == nil && c.Close() == nil
+}
+
 // askAdmin has the server that has a data folder open do a job, with a file behind it where the job takes one.
 func askAdmin(ctx context.Context, data string, j job, file io.Reader) (any, error) {
-	path := filepath.Join(data, adminFolder, adminSocket)
-	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}}}
+	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialAdmin(ctx, data) }}}
 	body, err := json.Marshal(j)
 	if err != nil {
 		return nil, err

@@ -88,6 +88,9 @@ func TestAskAServer(t *testing.T) {
 	if r := command(t, "", "doctor", "--data", data, "--server", p.url); r.code != exitOK || strings.Count(r.out, "ok ") != 6 {
 		t.Errorf("doctor beside a server: %v", r)
 	}
+	if r := command(t, "", "doctor", "--data", data, "--server", "http://127.0.0.1:1"); r.code != exitOK || !r.says("name its address with --server") {
+		t.Errorf("doctor beside a server whose address it does not know: %v", r)
+	}
 	if err := p.stop(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -37,10 +37,10 @@ func newDoctor() *cobra.Command {
 				d.add(finding{Check: "seal", State: "-", Detail: plainKeyring})
 			}
 			f.fatal = func(err error) { d.die(err, cmd.OutOrStdout(), form) }
-			served := d.checkServer(cmd.Context(), server)
+			d.checkServer(cmd.Context(), server)
 			d.check("folder", f.checkFolder())
 			d.check("disk", f.checkDisk())
-			d.checkStore(cmd.Context(), &f, served, deep)
+			d.checkStore(cmd.Context(), &f, deep)
 			_, err := readPolicy(policy)
 			d.check("policy", err)
 			if err := d.print(cmd.OutOrStdout(), form); err != nil {
@@ -139,29 +139,27 @@ func (d *doctor) print(w io.Writer, form output) error {
 }
 
 // checkStore says that the store opens, or with deep that all of it is whole.
-func (d *doctor) checkStore(ctx context.Context, f *dataFlags, served, deep bool) {
+func (d *doctor) checkStore(ctx context.Context, f *dataFlags, deep bool) {
 	if !deep {
-		d.check("store: it opens", f.checkStore(ctx, d, served))
+		d.check("store: it opens", f.checkStore(ctx, d))
 		return
 	}
 	answer, err := f.do(ctx, job{Do: "verify"})
 	d.checkAll("store: all of it is whole", err, answer)
 }
 
-// checkServer reports whether a server answers. That none does is not wrong.
-func (d *doctor) checkServer(ctx context.Context, address string) bool {
+// checkServer asks a server how it is. That none answers is not wrong.
+func (d *doctor) checkServer(ctx context.Context, address string) {
 	err := (&api.Client{BaseURL: address}).Ready(ctx)
 	var answered *api.Error
 	switch {
 	case err == nil:
 		d.check("server", nil)
-		return true
 	case errors.As(err, &answered):
 		d.check("server", fmt.Errorf("it answers, but is not ready: %w", err))
-		return true
+	default:
+		d.add(finding{Check: "server", State: "-", Detail: "none answers at this address, or not to this command", Hint: "name its address with --server"})
 	}
-	d.add(finding{Check: "server", State: "-", Detail: "none answers at this address"})
-	return false
 }
 
 func (f *dataFlags) checkKeyring() error {
@@ -218,14 +216,14 @@ func (f *dataFlags) checkDisk() error {
 // errOpenKeyring is a keyring that more people can read than should.
 var errOpenKeyring = errors.New("file mode is too wide")
 
-// checkStore opens and closes the store, and says how full its log is and whether its clock is right. A store that is locked while a server
-// answers is in order; the server's metrics say the rest.
-func (f *dataFlags) checkStore(ctx context.Context, d *doctor, served bool) error {
+// checkStore opens and closes the store, and says how full its log is and whether its clock is right. One that a server has open is in
+// order; the server's metrics say the rest.
+func (f *dataFlags) checkStore(ctx context.Context, d *doctor) error {
 	store, _, err := f.open(false, slog.New(slog.DiscardHandler))
+	if errors.Is(err, engine.ErrLocked) && adminListens(ctx, f.data) {
+		return nil
+	}
 	if err != nil {
-		if served && errors.Is(err, engine.ErrLocked) {
-			return nil
-		}
 		return err
 	}
 	log, err := store.LookAtLog(ctx)
