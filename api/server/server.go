@@ -127,9 +127,9 @@ type Server struct {
 	turn     sync.RWMutex                      // held for reading from where a request makes subjects until they are worked on, for writing by Rekey
 	handler  http.Handler
 	draining atomic.Bool
-	underWay atomic.Int64  // requests that are being answered
-	streams  chan struct{} // one for each stream of lines that is open
-	gate     *gate         // that those of them pass that may change something, batches apart
+	underWay atomic.Int64 // requests that are being answered
+	streams  *places      // of streams of lines
+	gate     *gate        // that those of them pass that may change something, batches apart
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
@@ -169,7 +169,7 @@ func New(cfg Config) (*Server, error) {
 		cfg:           cfg,
 		jobs:          newJobs(),
 		reports:       make(chan struct{}, 1),
-		streams:       make(chan struct{}, max(cfg.MaxChanges/4, 1)),
+		streams:       newPlaces(max(cfg.MaxChanges/4, 1)),
 		gate:          newGate(cfg.MaxChanges, time.Now, newRunQueue().lag),
 		guardMetrics:  newGuardMetrics(),
 		headerTimeout: headerTimeout,

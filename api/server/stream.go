@@ -210,7 +210,7 @@ func unread(err error) error {
 }
 
 // openStream checks the head of a request that is a stream, and takes a place among those that are open. They are bounded, since each may hold some
-// MiB; whoever finds no place comes again. The caller gives it back by leave.
+// MiB, and shared among keys; whoever finds no place comes again. The caller gives it back by leave.
 func (s *Server) openStream(c *gin.Context) (leave func(), err error) {
 	// Otherwise the first answer ends the reading, and a refusal waits for lines that wait for it. HTTP/2 always can.
 	_ = http.NewResponseController(c.Writer).EnableFullDuplex()
@@ -218,12 +218,57 @@ func (s *Server) openStream(c *gin.Context) (leave func(), err error) {
 	if err := acceptLines(c); err != nil {
 		return nil, err
 	}
-	select {
-	case s.streams <- struct{}{}:
-		return func() { <-s.streams }, nil
-	default:
+	who := ""
+	if caller := callerOf(c.Request.Context()); caller != nil {
+		who = caller.ID
+	}
+	if !s.streams.take(who) {
 		return nil, refuseBusy
 	}
+	return func() { s.streams.leave(who) }, nil
+}
+
+// places are how many streams may be open. Whoever has a key gets one only while there are more free than it holds already: so one key has half of them
+// at most, a second one half of the rest, and nobody can take the last from all others. (As Choudhury and Hahne share the memory of a switch: Dynamic queue
+// length thresholds for shared-memory packet switches, 1998.)
+type places struct {
+	mu   sync.Mutex
+	free int            // guarded by mu
+	held map[string]int // by key; guarded by mu
+}
+
+func newPlaces(n int) *places { return &places{free: n, held: map[string]int{}} }
+
+// take takes a place for a key, or for whoever has none: "".
+func (p *places) take(who string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.free == 0 || who != "" && p.held[who] >= p.free {
+		return false
+	}
+	p.free--
+	p.held[who]++
+	return true
+}
+
+// leave gives a place back.
+func (p *places) leave(who string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free++
+	if p.held[who]--; p.held[who] == 0 {
+		delete(p.held, who)
+	}
+}
+
+// taken returns how many places are.
+func (p *places) taken() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, held := range p.held {
+		n += held
+	}
+	return n
 }
 
 // acceptLines checks the head of a request that is a stream.

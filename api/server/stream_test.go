@@ -187,9 +187,10 @@ func TestBatchAnswersWhileItIsSent(t *testing.T) {
 // TestStreamsAreBounded has as many streams open as there may be: whoever comes then is told to come again, and finds a place once one has ended.
 func TestStreamsAreBounded(t *testing.T) {
 	s, _ := newTestServer(t)
-	s.streams = make(chan struct{}, 2)
+	const most = 2
+	s.streams = newPlaces(most)
 	var ends []func()
-	for range cap(s.streams) {
+	for range most {
 		send, receive, end := duplex(t, s)
 		send(signup + "\n")
 		receive()
@@ -207,13 +208,81 @@ func TestStreamsAreBounded(t *testing.T) {
 	for _, end := range ends {
 		end()
 	}
-	for len(s.streams) > 0 { // its end is told before its place is given back
+	for s.streams.taken() > 0 { // its end is told before its place is given back
 		runtime.Gosched()
 	}
 	for range 3 {
 		if answers := lines[api.BatchAnswer](t, s, "/v1/assessments/batch", signup); len(answers) != 1 || answers[0].Status != 200 {
 			t.Errorf("with room again: %+v", answers)
 		}
+	}
+}
+
+// TestNoKeyTakesAllStreams has one key after the other take as many places as it gets.
+func TestNoKeyTakesAllStreams(t *testing.T) {
+	p := newPlaces(128)
+	take := func(who string, want int) {
+		t.Helper()
+		n := 0
+		for p.take(who) {
+			n++
+		}
+		if n != want {
+			t.Errorf("%q took %d places, want %d", who, n, want)
+		}
+	}
+	take("a", 64)
+	take("b", 32)
+	for n := 16; n > 0; n /= 2 {
+		take(fmt.Sprint("c", n), n)
+	}
+	if p.taken() != 127 {
+		t.Errorf("%d places are taken", p.taken())
+	}
+	p.leave("a")
+	take("a", 0) // who has many waits until there is more room
+	take("d", 1)
+	for range 63 {
+		p.leave("a")
+	}
+	take("a", 32)
+	take("", 32) // where nobody needs a key
+	if p = newPlaces(1); !p.take("a") || p.take("b") {
+		t.Error("of one place, who comes first has it")
+	}
+}
+
+// TestStreamsAreSharedAmongKeys has one caller open as many streams as it can.
+func TestStreamsAreSharedAmongKeys(t *testing.T) {
+	g := newGuarded(t)
+	g.streams = newPlaces(4)
+	greedy, other := g.key(t, nil, access.Assess), g.key(t, nil, access.Assess)
+	h := httptest.NewServer(g.Handler())
+	t.Cleanup(h.Close)
+	open := func(key string) int {
+		t.Helper()
+		body, writer := io.Pipe()
+		t.Cleanup(func() { _ = writer.Close() })
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.URL+"/v1/assessments/batch", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", ndjson)
+		r.Header.Set("Authorization", key)
+		w, err := h.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = w.Body.Close() })
+		return w.StatusCode
+	}
+	for i, want := range []int{200, 200, 503} {
+		if code := open(greedy); code != want {
+			t.Errorf("stream %d of one key: %d", i+1, code)
+		}
+	}
+	if code := open(other); code != 200 {
+		t.Errorf("another key: %d", code)
 	}
 }
 
@@ -309,7 +378,7 @@ func TestBlankLinesBuyNoTime(t *testing.T) {
 			}
 		}
 	}()
-	for len(s.streams) > 0 {
+	for s.streams.taken() > 0 {
 		runtime.Gosched()
 	}
 	close(stop)
