@@ -23,111 +23,79 @@ import (
 	"github.com/ringfence/ringfence/scoring"
 )
 
-// TestABackupHoldsWhatWasAnswered makes backups under eight writers and opens them beside the store.
+// TestABackupHoldsWhatWasAnswered makes backups under many writers, also while records are flushed all the time, and opens them beside the store. Everything that was
+// answered is in each, and everything that is logged is counted: a watermark that is newer than the tables beside it says that they hold what they do not.
 func TestABackupHoldsWhatWasAnswered(t *testing.T) {
-	dir := t.TempDir()
-	o := Options{Keys: testKeys, Create: true, Fatal: func(err error) { panic(err) }}
-	s, err := Open(filepath.Join(dir, "store"), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var acknowledged atomic.Int64
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	first := make(chan struct{}, 1)
-	for range 8 {
-		wg.Go(func() {
-			for !stop.Load() {
-				if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
-					t.Error(err)
-					return
-				}
-				acknowledged.Add(1)
-				select {
-				case first <- struct{}{}:
-				default:
-				}
+	for name, c := range map[string]struct {
+		o                Options
+		writers, backups int
+	}{
+		"as a server has it":         {Options{}, 8, 3},
+		"with a flush now and again": {Options{MaxUnflushed: 200}, 16, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			c.o.Keys, c.o.Create, c.o.Fatal = testKeys, true, func(err error) { panic(err) }
+			s := mustOpenIn(t, filepath.Join(dir, "store"), c.o)
+			var acknowledged atomic.Int64
+			var stop atomic.Bool
+			var wg sync.WaitGroup
+			first := make(chan struct{}, 1)
+			for range c.writers {
+				wg.Go(func() {
+					for !stop.Load() {
+						if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+							t.Error(err)
+							return
+						}
+						acknowledged.Add(1)
+						select {
+						case first <- struct{}{}:
+						default:
+						}
+					}
+				})
+			}
+			for i := range c.backups {
+				<-first
+				holdsInBackup(t, s, filepath.Join(dir, "backups", fmt.Sprint(i)), acknowledged.Load())
+			}
+			stop.Store(true)
+			wg.Wait()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
 			}
 		})
-	}
-	for i := range 3 {
-		<-first
-		answered := acknowledged.Load()
-		backup := filepath.Join(dir, "backups", fmt.Sprint(i))
-		if err := s.Backup(t.Context(), backup); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Backup(t.Context(), backup); !errors.Is(err, os.ErrExist) {
-			t.Errorf("a second backup at the same place: %v", err)
-		}
-		copied, err := Open(backup, Options{Keys: testKeys})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := copied.Verify(t.Context()); err != nil {
-			t.Error(err)
-		}
-		st, err := copied.Stats(t.Context())
-		if err != nil || int64(st.Events) < answered || st.Subjects["phone"] != 1 || st.Newest.Before(st.Oldest) {
-			t.Errorf("%d events were answered, the backup holds %+v: %v", answered, st, err)
-		}
-		if err := copied.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stop.Store(true)
-	wg.Wait()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
 	}
 }
 
-// TestABackupBesideFlushes makes backups while records are flushed all the time, and everything that was counted or claimed has to be in
-// each: a watermark that is newer than the tables beside it says that they hold what they do not.
-func TestABackupBesideFlushes(t *testing.T) {
-	dir := t.TempDir()
-	s, err := Open(filepath.Join(dir, "store"), Options{Keys: testKeys, Create: true, MaxUnflushed: 200, Fatal: func(err error) { panic(err) }})
+// holdsInBackup makes a backup, and looks for what was answered before in it.
+func holdsInBackup(t *testing.T, s *Store, folder string, answered int64) {
+	t.Helper()
+	if err := s.Backup(t.Context(), folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backup(t.Context(), folder); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a second backup at the same place: %v", err)
+	}
+	copied := mustOpenIn(t, folder, Options{Keys: testKeys, Vouched: true})
+	if _, err := copied.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+	ev := signup()
+	ev.Kind = 0
+	seen, err := copied.Observe(t.Context(), ev)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			for !stop.Load() {
-				if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
+	st, err := copied.Stats(t.Context())
+	if err != nil || int64(st.Events) < answered || st.Subjects["phone"] != 1 || st.Newest.Before(st.Oldest) {
+		t.Errorf("%d events were answered, the backup holds %+v: %v", answered, st, err)
 	}
-	for i := range 20 {
-		backup := filepath.Join(dir, fmt.Sprint(i))
-		if err := s.Backup(t.Context(), backup); err != nil {
-			t.Fatal(err)
-		}
-		copied, err := Open(backup, Options{Keys: testKeys, Vouched: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ev := signup()
-		ev.Kind = 0
-		seen, err := copied.Observe(t.Context(), ev)
-		if err != nil {
-			t.Fatal(err)
-		}
-		st, err := copied.Stats(t.Context())
-		if counted := int(seen.Records[hashing.Phone].Total(scoring.Signup)); err != nil || counted != st.Events {
-			t.Errorf("backup %d: %d events are counted, %d logged: %v", i, counted, st.Events, err)
-		}
-		if err := copied.Close(); err != nil {
-			t.Fatal(err)
-		}
+	if counted := int(seen.Records[hashing.Phone].Total(scoring.Signup)); counted != st.Events {
+		t.Errorf("%d events are counted, %d logged", counted, st.Events)
 	}
-	stop.Store(true)
-	wg.Wait()
-	if err := s.Close(); err != nil {
+	if err := copied.Close(); err != nil {
 		t.Fatal(err)
 	}
 }

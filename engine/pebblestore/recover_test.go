@@ -67,7 +67,12 @@ func TestWritersWaitAtTheBound(t *testing.T) {
 
 func mustOpen(t *testing.T, o Options) *Store {
 	t.Helper()
-	s, err := Open("store", o)
+	return mustOpenIn(t, "store", o)
+}
+
+func mustOpenIn(t *testing.T, dir string, o Options) *Store {
+	t.Helper()
+	s, err := Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
