@@ -17,6 +17,15 @@ func harden() error {
 	return undumpable()
 }
 
+// mostFiles returns how many files this process may open, 0 where nobody knows. Go has raised that to what the system allows.
+func mostFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, 1<<20)) //nolint:gosec // fits
+}
+
 // listenPrivate opens a unix socket that nobody but the user of this process can open, from its first moment on.
 func listenPrivate(ctx context.Context, path string) (net.Listener, error) {
 	was := syscall.Umask(0o177)

@@ -13,9 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/ringfence/ringfence/api/access"
+	"github.com/spf13/cobra"
 )
 
 // listenFlags say where serve listens, and what protects the way there.
@@ -140,11 +139,59 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.now, nil
 }
 
-// listen opens the address.
+// listen opens the address. Connections take half of the files that the process may open, at most: further ones wait until one is closed, and do not keep
+// the store, which stops the process when it cannot write, from opening its own.
 func (f *listenFlags) listen(ctx context.Context) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", f.addr, err)
 	}
+	if most := mostFiles() / 2; most > 0 {
+		l = bound(l, most)
+	}
 	return l, nil
+}
+
+// bounded is a listener with at most so many connections at a time.
+type bounded struct {
+	net.Listener
+	room   chan struct{} // one for each connection
+	closed chan struct{}
+	once   sync.Once
+}
+
+func bound(l net.Listener, most int) net.Listener {
+	return &bounded{Listener: l, room: make(chan struct{}, most), closed: make(chan struct{})}
+}
+
+// Accept implements net.Listener.
+func (b *bounded) Accept() (net.Conn, error) {
+	select {
+	case b.room <- struct{}{}:
+	case <-b.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.room
+		return nil, err
+	}
+	return &counted{c.(*net.TCPConn), sync.OnceFunc(func() { <-b.room })}, nil //nolint:forcetypeassert // it listens on TCP
+}
+
+// Close implements net.Listener.
+func (b *bounded) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.Listener.Close()
+}
+
+// counted is a connection that gives its place back. It is a TCPConn in all else: net/http half closes one whose client still sends, or that would lose the answer.
+type counted struct {
+	*net.TCPConn
+	leave func()
+}
+
+func (c *counted) Close() error {
+	defer c.leave()
+	return c.TCPConn.Close()
 }
