@@ -127,7 +127,7 @@ func TestStreamsEndWithTheirClient(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _ = conn.Write([]byte("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + ndjson + "\r\nContent-Length: 9999999\r\n\r\n" + text))
+			_, _ = conn.Write([]byte("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + ndjson + "\r\nContent-Length: 9999999\r\n\r\n" + text))
 			_ = conn.Close()
 		}
 	}
@@ -144,7 +144,7 @@ func TestAnImportThatFailsDoesNotWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = conn.Write([]byte("POST /v1/lists/watch/entries HTTP/1.1\r\nHost: x\r\nContent-Type: " + ndjson + "\r\nContent-Length: 9999999\r\n\r\n" + `{"phone_number":"+12025550143"}` + "\n"))
+		_, _ = conn.Write([]byte("POST /v1/lists/watch/entries HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + ndjson + "\r\nContent-Length: 9999999\r\n\r\n" + `{"phone_number":"+12025550143"}` + "\n"))
 		w, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || w.StatusCode != http.StatusServiceUnavailable {
 			t.Fatal(w, err)

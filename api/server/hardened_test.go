@@ -44,7 +44,7 @@ func listening(t *testing.T, change func(*Server)) func() net.Conn {
 // TestASlowHeadIsCutOff sends a head that never ends, a byte at a time and not at all.
 func TestASlowHeadIsCutOff(t *testing.T) {
 	connect := listening(t, func(s *Server) { s.headerTimeout = 50 * time.Millisecond })
-	for name, text := range map[string]string{"half a head": "POST /v1/assessments HTTP/1.1\r\nHost: x\r\nX-A: ", "one letter": "P"} {
+	for name, text := range map[string]string{"half a head": "POST /v1/assessments HTTP/1.1\r\nHost: localhost\r\nX-A: ", "one letter": "P"} {
 		conn := connect()
 		if _, err := io.WriteString(conn, text); err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func TestALargeHeadIsRefused(t *testing.T) {
 	for size, want := range map[int]int{8 << 10: http.StatusOK, 64 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		conn := connect()
 		go func() {
-			_, _ = io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: "+strings.Repeat("a", size)+"\r\n\r\n")
+			_, _ = io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-A: "+strings.Repeat("a", size)+"\r\n\r\n")
 		}()
 		w, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || w.StatusCode != want {

@@ -165,7 +165,7 @@ func hang(ctx context.Context, wg *sync.WaitGroup, address string, slow, idle in
 
 // trickle sends a byte of a header a second, or nothing at all, until the server has had enough.
 func (c *conn) trickle(ctx context.Context, slow bool) {
-	const head = "POST /v1/assessments HTTP/1.1\r\nHost: x\r\nX-Slow: "
+	const head = "POST /v1/assessments HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 	gone := make(chan struct{})
 	go func() {
 		_, _ = c.in.ReadByte() // ends when either side closes

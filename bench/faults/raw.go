@@ -42,7 +42,7 @@ func body(n int) string {
 // post sends an event and returns the status of the answer.
 func (c *conn) post(text string) (status int, err error) {
 	c.out.Reset()
-	fmt.Fprintf(&c.out, "POST /v1/assessments HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+	fmt.Fprintf(&c.out, "POST /v1/assessments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
 	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return 0, err
 	}

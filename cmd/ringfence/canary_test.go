@@ -206,7 +206,7 @@ func (s *sinks) send(p *process, raw string) {
 }
 
 func request(method, path, body string, header ...string) string {
-	head := append([]string{method + " " + path + " HTTP/1.1", "Host: x", "Connection: close", fmt.Sprint("Content-Length: ", len(body))}, header...)
+	head := append([]string{method + " " + path + " HTTP/1.1", "Host: localhost", "Connection: close", fmt.Sprint("Content-Length: ", len(body))}, header...)
 	return strings.Join(head, "\r\n") + "\r\n\r\n" + body
 }
 
