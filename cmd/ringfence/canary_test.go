@@ -198,6 +198,9 @@ func (s *sinks) send(p *process, raw string) {
 	if err != nil && len(answer) == 0 {
 		return // the server hung up on nonsense, without a word
 	}
+	if bytes.Contains(answer, []byte(":cross-site")) {
+		s.t.Error("the server took it for that of a web page, and did nothing with it")
+	}
 	line, _, _ := bytes.Cut([]byte(raw), []byte("\r\n"))
 	for _, v := range values { // do not say it in a test's log either
 		line = bytes.ReplaceAll(line, []byte(v), []byte("…"))
