@@ -114,43 +114,70 @@ func (k *Keyring) WriteSealed(path string, wrap Wrap) error {
 }
 
 // ChangeFile replaces the file of a keyring with what change makes of it, sealed by the wrap that change returns, or plain where that is nil. It returns the
-// new keyring. Whenever the machine stops, the old file or the new one is there, whole. Two changes at a time do not lose one another: the second
-// is refused with a KeyringError before it reads anything. The old bytes stay on the disk until their blocks are used again.
-func ChangeFile(path string, unwrap Unwrap, change func(*Keyring) (*Keyring, Wrap, error)) (*Keyring, error) {
-	next := path + ".new"                                                 // its name is the lock
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
-	if errors.Is(err, os.ErrExist) {
-		return nil, &KeyringError{"", "another command is changing it, or was stopped in the middle", "if none is running, remove the file of this name with .new behind it"}
+// new keyring. It is ReplaceSecret otherwise; where another change is under way that is a KeyringError. The old bytes stay on the disk until their blocks are used again.
+func ChangeFile(path string, unwrap Unwrap, change func(*Keyring) (*Keyring, Wrap, error)) (k *Keyring, err error) {
+	err = ReplaceSecret(path, func() ([]byte, error) {
+		if k, err = OpenKeyring(path, unwrap); err != nil {
+			return nil, err
+		}
+		var wrap Wrap
+		if k, wrap, err = change(k); err != nil {
+			return nil, err
+		}
+		return k.encode(wrap)
+	})
+	if errors.Is(err, ErrChanging) {
+		err = &KeyringError{"", ErrChanging.Error(), "if none is running, remove the file of this name with .new behind it"}
 	}
 	if err != nil {
 		return nil, err
 	}
-	k, err := changeInto(f, path, unwrap, change)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(next, path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(next))
-	}
-	return k, syncFolder(filepath.Dir(path))
+	return k, nil
 }
 
-// changeInto writes what change makes of the keyring at path to a file, durably.
-func changeInto(f *os.File, path string, unwrap Unwrap, change func(*Keyring) (*Keyring, Wrap, error)) (*Keyring, error) {
-	k, err := OpenKeyring(path, unwrap)
-	if err != nil {
-		return nil, err
+// ErrChanging is a change of a file during another one.
+var ErrChanging = errors.New("another command is changing it, or was stopped in the middle")
+
+// ReplaceSecret replaces a file that only its owner may use, or makes it, with what next returns, which may read the file of before. Whenever the machine
+// stops, the old file or the new one is there, whole; it is on the disk when ReplaceSecret returns. Two changes at a time do not lose one another: the
+// second is refused with ErrChanging before it calls next.
+func ReplaceSecret(path string, next func() ([]byte, error)) error {
+	name := path + ".new"                                                 // the lock
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	if errors.Is(err, os.ErrExist) {
+		return ErrChanging
 	}
-	k, wrap, err := change(k)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b, err := k.encode(wrap)
+	b, err := next()
+	if err == nil {
+		_, err = f.Write(b)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	ours := names(name, f)
+	if err = errors.Join(err, f.Close()); !ours { // somebody took the lock away, and may have begun a change: what lies there is not ours to move or remove
+		return errors.Join(err, ErrChanging)
+	}
+	if err == nil {
+		err = os.Rename(name, path)
+	}
 	if err != nil {
-		return nil, err
+		return errors.Join(err, os.Remove(name))
 	}
-	_, err = f.Write(b)
-	return k, errors.Join(err, f.Sync())
+	return syncFolder(filepath.Dir(path))
+}
+
+// names reports whether a name is that of an open file.
+func names(name string, f *os.File) bool {
+	there, err := os.Lstat(name)
+	if err != nil {
+		return false
+	}
+	open, err := f.Stat()
+	return err == nil && os.SameFile(there, open)
 }
 
 // syncFolder makes a new file's name durable.

@@ -303,3 +303,36 @@ func TestChangesOfAKeyringFileLoseNoneOfThem(t *testing.T) {
 		t.Errorf("%d files are left: %v", len(left), err)
 	}
 }
+
+// TestAChangeWhoseLockWasTakenAway has somebody remove the lock of a change that waits, as the hint of a refusal says, and begin another one.
+func TestAChangeWhoseLockWasTakenAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keyring")
+	if err := testKeyring(t).WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, failed := range []error{nil, errors.New("given up")} {
+		_, err := ChangeFile(path, nil, func(k *Keyring) (*Keyring, Wrap, error) {
+			if err := errors.Join(os.Remove(path+".new"), os.WriteFile(path+".new", []byte("half"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			return k, nil, failed
+		})
+		if !errors.Is(err, ErrKeyring) {
+			t.Errorf("the change: %v", err)
+		}
+		now, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(now, before) {
+			t.Errorf("the keyring is another one: %v", err)
+		}
+		if other, err := os.ReadFile(path + ".new"); err != nil || string(other) != "half" {
+			t.Errorf("the file of the other change: %q, %v", other, err)
+		}
+		if err := os.Remove(path + ".new"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ringfence/ringfence/hashing"
@@ -87,53 +86,26 @@ func parse(path string, b []byte) ([]Key, error) {
 // Change replaces a file of keys, or begins one, with what change makes of its keys. Readers see the file of
 // before or the new one, whole; it is on the disk when Change returns. Two changes at a time do
 // not lose one another: the second is refused.
-func Change(path string, change func([]Key) ([]Key, error)) (err error) {
-	next := path + ".new"                                                 // its name is the lock
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
-	if errors.Is(err, os.ErrExist) {
-		return &FileError{next, "another command is changing the keys, or was stopped in the middle", "if none is running, remove this file"}
-	}
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(next))
+func Change(path string, change func([]Key) ([]Key, error)) error {
+	err := hashing.ReplaceSecret(path, func() ([]byte, error) {
+		keys, err := Load(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
 		}
-	}()
-	keys, err := Load(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		if keys, err = change(keys); err != nil {
+			return nil, err
+		}
+		b, err := json.MarshalIndent(file{fileFormat, fileVersion, keys}, "", "  ")
+		if err != nil {
+			return nil, err
+		}
+		_, err = parse(path, b) // what is written can be read
+		return append(b, '\n'), err
+	})
+	if errors.Is(err, hashing.ErrChanging) {
+		return &FileError{path + ".new", "another command is changing the keys, or was stopped in the middle", "if none is running, remove this file"}
 	}
-	if keys, err = change(keys); err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(file{fileFormat, fileVersion, keys}, "", "  ")
-	if err != nil {
-		return err
-	}
-	if _, err = parse(path, b); err != nil { // what is written can be read
-		return err
-	}
-	if _, err = f.Write(append(b, '\n')); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = os.Rename(next, path); err != nil {
-		return err
-	}
-	_ = f.Close() // synced already
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the folder of the operator's file
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return err
 }
 
 // ErrNoKey is an id that no live key has.

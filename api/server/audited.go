@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -57,6 +58,7 @@ func (s *Server) audited(c *gin.Context, r route, v *visit) {
 			}
 		}
 		if finished {
+			_ = http.NewResponseController(h.ResponseWriter).SetWriteDeadline(time.Now().Add(s.writeTimeout)) // that of a stream begins here
 			h.release()
 		}
 	}()

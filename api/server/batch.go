@@ -39,7 +39,6 @@ func (s *Server) batch(c *gin.Context) {
 		_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // an answer in memory has none
 		_, err := c.Writer.Write(answers)
 		c.Writer.Flush()
-		_ = control.SetWriteDeadline(time.Time{}) // over HTTP/2 it would end the stream while the next lines are awaited
 		return err
 	}
 	var answers []byte
@@ -49,7 +48,9 @@ func (s *Server) batch(c *gin.Context) {
 		if !mayRead(c.Request.Context()) {
 			pace(c.Request.Context(), began)
 		}
-		return write(answers)
+		err := write(answers)
+		_ = control.SetWriteDeadline(time.Time{}) // over HTTP/2 it would end the stream while the next lines are awaited
+		return err
 	}, func(last int, err error) {
 		var why *refusal
 		if errors.As(err, &why) {

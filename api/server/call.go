@@ -96,7 +96,11 @@ func work[Req, In any](s *Server, c *gin.Context, j *job, raw []byte, read func(
 		return encode(answer), nil
 	})
 	if replayed { // what was done may not be in the audit: that it cannot be written shows only afterwards
-		note(j.ctx, objectIn(in), "", "done before under the same Idempotency-Key, and answered again")
+		again := "done before under the same Idempotency-Key, and answered again"
+		if j.path != "" {
+			again = j.path + ": " + again
+		}
+		note(j.ctx, objectIn(in), "", again)
 	}
 	return answer, replayed, err
 }
@@ -110,6 +114,8 @@ func objectIn(in any) string {
 		return objectOf(in[0])
 	case linking:
 		return objectOf(in.phone)
+	case engine.ListEntry:
+		return objectOf(in.Subject)
 	}
 	return ""
 }

@@ -100,7 +100,9 @@ func ofThisMachine(r *http.Request) error {
 		host = name
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if named := host == "" || host == "localhost" || err == nil && ip.IsLoopback(); !named || crossSite.Check(r) != nil {
+	named := host == "" || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") || err == nil && ip.IsLoopback()
+	site := r.Header.Get("Sec-Fetch-Site") // which crossSite does not look at where nothing is changed
+	if !named || site == "cross-site" || site == "same-site" || crossSite.Check(r) != nil {
 		return refuseCrossSite
 	}
 	return nil
@@ -184,7 +186,7 @@ func (s *Server) deny(c *gin.Context, r route, caller *access.Caller, err error)
 	if why.status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", "Bearer")
 	}
-	if r.did != "" && s.cfg.Audit != nil && why.status == http.StatusForbidden {
+	if r.did != "" && s.cfg.Audit != nil && why.status == http.StatusForbidden && why != refuseCrossSite { // pages could fill it
 		if err := s.cfg.Audit.Append(entryOf(caller, r.did, deed{after: "refused: " + why.code})); err != nil {
 			s.cfg.Log.Error("the audit log cannot be written", "error", err.Error())
 			why = refuseAudit

@@ -406,7 +406,7 @@ func TestTheAuditSaysWhoPublished(t *testing.T) {
 		who + "|policies.add|||version 2 added",
 		who + "|policies.shadow||version 1 live|version 1 live, 2 in shadow",
 		who + "|policies.publish||version 1 live, 2 in shadow|version 2 live",
-		who + "|policies.publish|||" + again,
+		who + "|policies.publish|||2: " + again,
 		who + "|policies.rollback||version 2 live|version 3 live",
 		"key:" + idOf(weak) + "|policies.publish|||refused: scope",
 	}
@@ -454,10 +454,11 @@ func TestNothingChangesWithoutTheAudit(t *testing.T) {
 // TestWhatIsAnsweredAgainIsInTheAudit asks again for what was done while the audit could not be written.
 func TestWhatIsAnsweredAgainIsInTheAudit(t *testing.T) {
 	for path, body := range map[string]string{
-		"/v1/numbers/erase":   `{"phone_number":"+12025550143"}`,
-		"/v1/numbers/release": `{"phone_number":"+12025550143"}`,
-		"/v1/links/unlink":    `{"phone_number":"+12025550143","account_id":"u_81"}`,
-		"/v1/policies":        `{"source":"name: mild\ndecisions: {block: 90}","note":"a secret plan"}`,
+		"/v1/numbers/erase":      `{"phone_number":"+12025550143"}`,
+		"/v1/numbers/release":    `{"phone_number":"+12025550143"}`,
+		"/v1/links/unlink":       `{"phone_number":"+12025550143","account_id":"u_81"}`,
+		"/v1/lists/deny/entries": `{"phone_number":"+12025550143"}`,
+		"/v1/policies":           `{"source":"name: mild\ndecisions: {block: 90}","note":"a secret plan"}`,
 	} {
 		g := newGuarded(t)
 		do(t, g.Server, "POST", "/v1/assessments", signup, nil)
@@ -481,7 +482,7 @@ func TestWhatIsAnsweredAgainIsInTheAudit(t *testing.T) {
 		if w.Code != 200 || w.Header().Get("Idempotency-Replayed") != "true" {
 			t.Errorf("%s again: %d", path, w.Code)
 		}
-		if got := g.entries(t); len(got) != 1 || !strings.HasSuffix(got[0], "|"+again) || strings.Contains(body, "phone_number") != strings.Contains(got[0], "|k1.") {
+		if got := g.entries(t); len(got) != 1 || !strings.HasSuffix(got[0], again) || strings.Contains(body, "phone_number") != strings.Contains(got[0], "|k1.") {
 			t.Errorf("%s: the audit has %q", path, got)
 		}
 	}
@@ -504,7 +505,7 @@ func TestNoWebPageAsksWithoutAKey(t *testing.T) {
 		}
 		return w.Code
 	}
-	for _, host := range []string{"127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "[::1]", "::1", "localhost:1", "localhost", ""} {
+	for _, host := range []string{"127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "[::1]", "::1", "localhost:1", "LOCALHOST", "localhost.", ""} {
 		if code := ask("POST", "/v1/numbers/erase", host); code != 200 {
 			t.Errorf("by %q: %d", host, code)
 		}
@@ -518,6 +519,9 @@ func TestNoWebPageAsksWithoutAKey(t *testing.T) {
 		if code := ask("GET", "/v1/lists", host); code != 403 {
 			t.Errorf("a look by %q: %d", host, code)
 		}
+	}
+	if code := ask("GET", "/v1/lists", "localhost", "Sec-Fetch-Site", "cross-site"); code != 403 {
+		t.Errorf("a look for a page of another site: %d", code)
 	}
 	for _, c := range []struct {
 		want   int
@@ -535,6 +539,11 @@ func TestNoWebPageAsksWithoutAKey(t *testing.T) {
 	}
 	if code := ask("POST", "/v1/numbers/erase", "ringfence.example", "Authorization", g.key(t, nil, access.Scopes...)); code != 200 {
 		t.Errorf("with a key, by any name: %d", code)
+	}
+	for _, e := range g.entries(t) {
+		if strings.Contains(e, "cross-site") {
+			t.Errorf("a page can fill the audit: %s", e)
+		}
 	}
 }
 

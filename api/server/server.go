@@ -488,6 +488,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := &http.Server{
 		Handler: s.handler, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: s.headerTimeout,
 		ReadTimeout: readTimeout, WriteTimeout: s.writeTimeout, IdleTimeout: idleTimeout,
+		HTTP2:    &http.HTTP2Config{WriteByteTimeout: s.writeTimeout},     // a stream's own deadline waits in line behind what its client does not read
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // names addresses
 	}
 	failed := make(chan error, 1)

@@ -132,7 +132,9 @@ func (s *Server) stream(c *gin.Context, most int, work func([]line) error, end f
 	defer stop() // after a panic
 	last, err := s.eachLine(b, work)
 	stop()
-	_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+	if _, later := c.Writer.(*held); !later {
+		_ = control.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+	}
 	end(last, err)
 }
 

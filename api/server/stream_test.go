@@ -3,10 +3,13 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -311,7 +314,7 @@ func TestStreamsOverHTTP2(t *testing.T) {
 	}{
 		"an import":            {"/v1/lists/slow/entries", `{"phone_number":"+12025550143"}`, `{"phone_number":"+12025550144"}`, func(text string) bool { return strings.Contains(text, `"added":2`) }},
 		"a batch":              {"/v1/assessments/batch", signup, signup, func(text string) bool { return signups(text) == 2 }},
-		"a batch that is held": {"/v1/assessments/batch", strings.TrimSuffix(strings.Repeat(strings.Repeat(" ", 8000)+signup+"\n", 3*chunkLines), "\n"), "", func(text string) bool { return signups(text) == 3*chunkLines }},
+		"a batch that is held": {"/v1/assessments/batch", strings.TrimSuffix(strings.Repeat(strings.Repeat(" ", 4000)+signup+"\n", 3*chunkLines), "\n"), "", func(text string) bool { return signups(text) == 3*chunkLines }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -354,6 +357,88 @@ func TestStreamsOverHTTP2(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAClientThatReadsNothing has a client of HTTP/2 take nothing from its connection: whatever the server says of the stream waits in line behind that, its end included.
+func TestAClientThatReadsNothing(t *testing.T) {
+	s, _ := newTestServer(t)
+	s.writeTimeout = time.Second
+	h := httptest.NewUnstartedServer(nil)
+	h.StartTLS()
+	s.cfg.TLS = &tls.Config{Certificates: h.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
+	trusted := h.Client().Transport.(*http.Transport).TLSClientConfig.Clone() //nolint:forcetypeassert // of httptest
+	h.Close()
+	trusted.NextProtos, trusted.ServerName = []string{"h2"}, "example.com" // of the certificate
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	held := make(chan struct{}) // closed: the client reads again
+	begun := make(chan struct{})
+	transport := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10) //nolint:forcetypeassert // it is one
+		secure := tls.Client(&stopping{c, begun, held}, trusted)
+		return secure, secure.HandshakeContext(ctx)
+	}}
+	body, writer := io.Pipe()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://example.com/v1/assessments/batch", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", ndjson)
+	w, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Body.Close() }()
+	if s.streams.taken() != 1 {
+		t.Fatal("it has no place")
+	}
+	close(begun)
+	sent := make(chan error, 1)
+	go func() { // until nobody takes them any more
+		lines := strings.Repeat(signup+"\n", 100)
+		for {
+			if _, err := io.WriteString(writer, lines); err != nil {
+				sent <- err
+				return
+			}
+		}
+	}()
+	for deadline := time.Now().Add(20 * time.Second); s.streams.taken() > 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it keeps its place for ever")
+		}
+	}
+	close(held)
+	_ = body.Close()
+	<-sent
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// stopping is a connection that nobody reads from between two moments.
+type stopping struct {
+	net.Conn
+	from, until chan struct{}
+}
+
+func (c *stopping) Read(b []byte) (int, error) {
+	select {
+	case <-c.from:
+		<-c.until
+	default:
+	}
+	return c.Conn.Read(b)
 }
 
 // TestBlankLinesBuyNoTime sends nothing else, until its place is given back. The last answer may be lost: nobody reads on what comes in behind a time

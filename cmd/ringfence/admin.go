@@ -30,6 +30,9 @@ const (
 // errNoAdmin is a data folder whose server cannot be asked.
 var errNoAdmin = errors.New("the server does not answer on its socket")
 
+// errCutOff is a job of which nobody can say how far it came.
+var errCutOff = errors.New("the server that has the folder open did not answer to the end")
+
 // jobAnswer is what comes back from a server.
 type jobAnswer struct {
 	Result json.RawMessage `json:"result,omitempty"`
@@ -173,13 +176,17 @@ func askAdmin(ctx context.Context, data string, j job, file io.Reader) (any, err
 		return nil, err
 	}
 	w, err := c.Do(r)
-	if err != nil {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, os.ErrPermission) && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w: %w", errNoAdmin, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errCutOff, err)
 	}
 	defer func() { _ = w.Body.Close() }()
 	var a jobAnswer
 	if err := json.NewDecoder(w.Body).Decode(&a); err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoAdmin, err)
+		return nil, fmt.Errorf("%w: %w", errCutOff, err)
 	}
 	if a.Error != "" {
 		err = &remoteError{text: a.Error, hint: a.Hint, exit: a.Exit}

@@ -153,7 +153,7 @@ func newKeysRotate() *cobra.Command {
 			case errors.Is(refused, errNoAdmin):
 				said, refused = "a server takes it when it is started", nil
 			case refused != nil:
-				said = "the server that runs goes on without it"
+				said = "the server that runs did not say that it goes on with it"
 			}
 			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "ringfence: wrote a new primary key; back the keyring up again; "+said)
 			return errors.Join(refused, err)

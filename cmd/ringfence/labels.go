@@ -98,7 +98,7 @@ func (f *dataFlags) sendLabels(ctx context.Context, in io.Reader, source string,
 	switch {
 	case file.broken.Load():
 		return nil, errors.New("cannot read the file on; the server has what came before")
-	case errors.Is(err, errNoAdmin) && file.begun.Load():
+	case errors.Is(err, errCutOff) && file.begun.Load():
 		return nil, errors.New("the server ended amid the file, and has what came before; import the file again, which counts nothing twice")
 	}
 	report := new(labelReport)
