@@ -238,6 +238,9 @@ func TestNobodyWritesForOthersForEver(t *testing.T) {
 	if err := <-second; err != nil {
 		t.Error(err)
 	}
+	if n := asked.Load(); n != 4 {
+		t.Errorf("the clock was asked %d times: this test knows of 4", n)
+	}
 }
 
 func TestOldSegmentsAreDroppedWhole(t *testing.T) {

@@ -68,10 +68,12 @@ func signup() *engine.Event {
 // recovered opens what a crash left and returns how many events it holds.
 func recovered(t *testing.T, fs vfs.FS) (counted, logged int64) {
 	t.Helper()
-	s, err := Open("store", Options{Keys: testKeys, FS: fs})
-	if err != nil {
-		t.Fatal(err)
-	}
+	return recoveredFrom(t, fs, "store")
+}
+
+func recoveredFrom(t *testing.T, fs vfs.FS, dir string) (counted, logged int64) {
+	t.Helper()
+	s := mustOpenIn(t, dir, Options{Keys: testKeys, FS: fs})
 	looking := signup()
 	looking.Kind = 0
 	o, err := s.Observe(t.Context(), looking)

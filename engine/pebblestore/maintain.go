@@ -19,14 +19,18 @@ import (
 // same keyring. It is read once, for SumsName: some seconds for a few GiB.
 //
 // Where the folder is on the disk of the store, its tables are the same files under a second name: copy it
-// elsewhere to survive the disk.
+// elsewhere to survive the disk. On another disk it takes the room of the store there, and here that of the log that is in memory for as long as it is copied.
 func (s *Store) Backup(ctx context.Context, dir string) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.leave()
-	s.backups.Lock()
-	defer s.backups.Unlock()
+	select {
+	case s.backups <- struct{}{}:
+		defer func() { <-s.backups }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	fs := s.opts.FS
 	if _, err := fs.Stat(dir); err == nil {
 		return &os.PathError{Op: "backup", Path: dir, Err: os.ErrExist}
@@ -54,26 +58,40 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 // copyTo copies the store as it is now to a folder, in place of what is there.
 //
 // The watermark stands still while Pebble makes a checkpoint, which has the tables of when that begins and the log of when it ends: one that
-// rose in between would speak of tables that are not there. So that this is a matter of milliseconds, the checkpoint is made of links, on the
-// disk of the store, and copied from there.
+// rose in between would speak of tables that are not there. On the disk of the store it is made of links, and takes no longer than copying the log that is in
+// memory; so it is made there in any case, and copied when it is for another disk, unless the disk of the store knows no links.
 func (s *Store) copyTo(ctx context.Context, dir string) error {
 	fs := s.opts.FS
-	from := fs.PathJoin(s.aside, "backup")
-	for _, folder := range []string{from, dir} {
+	here := fs.PathJoin(s.aside, "backup")
+	for _, folder := range []string{here, dir} {
 		if err := fs.RemoveAll(folder); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	s.flush.marks.Lock()
-	err := s.db.Checkpoint(from, pebble.WithFlushedWAL())
-	s.flush.marks.Unlock()
-	if err == nil {
-		err = linkAll(ctx, fs, dir, from)
+	if !s.hasLinks() {
+		return s.checkpoint(dir)
 	}
-	return errors.Join(err, fs.RemoveAll(from))
+	err := s.checkpoint(here)
+	if err == nil {
+		err = linkAll(ctx, fs, dir, here)
+	}
+	return errors.Join(err, fs.RemoveAll(here))
 }
 
-// linkAll gives the files of a folder a second name in a new one, or copies them where that is on another disk.
+// checkpoint makes a folder of the store as it is now.
+func (s *Store) checkpoint(dir string) error {
+	s.flush.marks.Lock()
+	defer s.flush.marks.Unlock()
+	return s.db.Checkpoint(dir, pebble.WithFlushedWAL())
+}
+
+// hasLinks reports whether a file of the store can have a second name on its disk.
+func (s *Store) hasLinks() bool {
+	name := s.opts.FS.PathJoin(s.aside, "link")
+	return s.opts.FS.Link(s.opts.FS.PathJoin(s.dir, guardName), name) == nil && s.opts.FS.Remove(name) == nil
+}
+
+// linkAll gives the files of a folder a second name in a new one that is its owner's alone, or copies them where that is on another disk, durably but for their names.
 func linkAll(ctx context.Context, fs vfs.FS, to, from string) error {
 	names, err := fs.List(from)
 	if err != nil {
@@ -83,7 +101,10 @@ func linkAll(ctx context.Context, fs vfs.FS, to, from string) error {
 		return err
 	}
 	for _, name := range names {
-		if err := errors.Join(ctx.Err(), vfs.LinkOrCopy(fs, fs.PathJoin(from, name), fs.PathJoin(to, name))); err != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := vfs.LinkOrCopy(fs, fs.PathJoin(from, name), fs.PathJoin(to, name)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -56,14 +57,16 @@ func TestABackupHoldsWhatWasAnswered(t *testing.T) {
 					}
 				})
 			}
+			defer func() { // also after a Fatal
+				stop.Store(true)
+				wg.Wait()
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
 			for i := range c.backups {
 				<-first
 				holdsInBackup(t, s, filepath.Join(dir, "backups", fmt.Sprint(i)), acknowledged.Load())
-			}
-			stop.Store(true)
-			wg.Wait()
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
 			}
 		})
 	}
@@ -303,6 +306,66 @@ func TestABackupThatIsCutOffLeavesNothing(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// fewLinks is a file system with links within some folders only, and a word when it copies.
+type fewLinks struct {
+	vfs.FS
+	within string
+	copies func()
+}
+
+func (fs *fewLinks) Link(from, to string) error {
+	if !strings.HasPrefix(to, fs.within) {
+		return syscall.EXDEV
+	}
+	return fs.FS.Link(from, to)
+}
+
+func (fs *fewLinks) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(name, "elsewhere") && strings.HasSuffix(name, ".sst") {
+		fs.copies()
+	}
+	return fs.FS.Create(name, c)
+}
+
+// TestABackupToAnotherDisk copies what it cannot link, from links where the disk of the store has any. It can be stopped, and another one that waits for it, too.
+func TestABackupToAnotherDisk(t *testing.T) {
+	for name, within := range map[string]string{"from links": "store", "without any": "nowhere"} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			copies := func() {}
+			s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: &fewLinks{fs, within, func() { copies() }}, Fatal: func(err error) { panic(err) }})
+			assessAt(t, s, time.Now())
+			left := func(what, folder string, want int) {
+				t.Helper()
+				if files, err := fs.List(folder); err != nil || len(files) != want {
+					t.Errorf("%s: %s has %v, %v", what, folder, files, err)
+				}
+			}
+			if err := s.Backup(t.Context(), "elsewhere/deep/one"); err != nil {
+				t.Fatal(err)
+			}
+			left("a backup", "elsewhere/deep", 1)
+			if counted, logged := recoveredFrom(t, fs, "elsewhere/deep/one"); counted != 1 || logged != 1 {
+				t.Errorf("%d are counted, %d logged", counted, logged)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			copies = func() {
+				stop()
+				if err := s.Backup(ctx, "elsewhere/deep/three"); !errors.Is(err, context.Canceled) { // while the second is under way
+					t.Errorf("one that waits: %v", err)
+				}
+			}
+			if err := s.Backup(ctx, "elsewhere/deep/two"); within == "store" && !errors.Is(err, context.Canceled) {
+				t.Errorf("one that is stopped: %v", err)
+			}
+			left("a stopped backup", "store/flush", 0)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

@@ -151,8 +151,8 @@ type Store struct {
 	lists    listNames
 	forwards forwards
 
-	policies sync.Mutex // held while a policy is adopted
-	backups  sync.Mutex // held during a backup
+	policies sync.Mutex    // held while a policy is adopted
+	backups  chan struct{} // holds one during a backup
 }
 
 var _ engine.Store = (*Store)(nil)
@@ -164,7 +164,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if len(opts.Keys) == 0 {
 		return nil, errors.New("pebblestore: Options.Keys is empty; pass the keyring's KeyChecks")
 	}
-	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}}
+	s := &Store{opts: opts.withDefaults(), calls: calls{last: make(chan struct{}, 1)}, backups: make(chan struct{}, 1)}
 	s.clock.wall, s.clock.up = s.opts.Now, s.opts.up
 	s.numbers.wall, s.numbers.up = s.opts.Now, s.opts.up
 	s.space.s, s.quit = s, make(chan struct{})
