@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -70,44 +71,53 @@ func (g *grown) assess(ctx context.Context, s *load.Source, next func() load.Par
 // grow measures one step after the other.
 func grow(ctx context.Context, s settings, say io.Writer) (*report, error) {
 	r := new(report)
-	g, err := s.open(ctx, nil)
-	if err != nil {
+	if err := s.begin(ctx, r, say); err != nil {
 		return nil, err
 	}
-	if err := g.fill(ctx, s, r, say); err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	if err := g.store.Compact(ctx); err != nil {
-		return nil, err
-	}
-	r.compacted = time.Since(began)
-	if r.usage, err = g.store.Usage(ctx); err != nil {
-		return nil, err
-	}
-	if err := g.store.Close(); err != nil {
-		return nil, err
-	}
-	began = time.Now()
-	if g, err = s.open(ctx, nil); err != nil {
-		return nil, err
-	}
-	r.start = time.Since(began)
-	_, _ = fmt.Fprintf(say, "filled, compacted in %v, opened again in %v\n", r.compacted, r.start)
-	if err := g.load(ctx, s, r); err != nil {
-		return nil, err
-	}
-	if r.after, err = g.store.Usage(ctx); err != nil {
-		return nil, err
-	}
-	if _, r.rss, err = load.RSS(); err != nil {
-		return nil, err
-	}
-	if err := g.store.Close(); err != nil {
+	if err := s.goOn(ctx, r, say); err != nil {
 		return nil, err
 	}
 	_, _ = fmt.Fprintln(say, "measured; now the kill")
 	return r, s.recover(ctx, r)
+}
+
+// begin fills a store and compacts it.
+func (s settings) begin(ctx context.Context, r *report, say io.Writer) (err error) {
+	g, err := s.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.store.Close()) }()
+	if err := g.fill(ctx, s, r, say); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := g.store.Compact(ctx); err != nil {
+		return err
+	}
+	r.compacted = time.Since(began)
+	r.usage, err = g.store.Usage(ctx)
+	return err
+}
+
+// goOn opens the store again and loads it.
+func (s settings) goOn(ctx context.Context, r *report, say io.Writer) (err error) {
+	began := time.Now()
+	g, err := s.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.store.Close()) }()
+	r.start = time.Since(began)
+	_, _ = fmt.Fprintf(say, "filled, compacted in %v, opened again in %v\n", r.compacted, r.start)
+	if err := g.load(ctx, s, r); err != nil {
+		return err
+	}
+	if r.after, err = g.store.Usage(ctx); err != nil {
+		return err
+	}
+	_, r.rss, err = load.RSS()
+	return err
 }
 
 // fillStep is how many events are between two looks at the bounds.
