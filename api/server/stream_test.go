@@ -366,7 +366,7 @@ func TestAClientThatReadsNothing(t *testing.T) {
 	h := httptest.NewUnstartedServer(nil)
 	h.StartTLS()
 	s.cfg.TLS = &tls.Config{Certificates: h.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
-	trusted := h.Client().Transport.(*http.Transport).TLSClientConfig.Clone() //nolint:forcetypeassert // of httptest
+	trusted := h.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	h.Close()
 	trusted.NextProtos, trusted.ServerName = []string{"h2"}, "example.com" // of the certificate
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -383,7 +383,7 @@ func TestAClientThatReadsNothing(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10) //nolint:forcetypeassert // it is one
+		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
 		secure := tls.Client(&stopping{c, begun, held}, trusted)
 		return secure, secure.HandshakeContext(ctx)
 	}}
@@ -402,14 +402,11 @@ func TestAClientThatReadsNothing(t *testing.T) {
 		t.Fatal("it has no place")
 	}
 	close(begun)
-	sent := make(chan error, 1)
+	sent := make(chan struct{})
 	go func() { // until nobody takes them any more
-		lines := strings.Repeat(signup+"\n", 100)
-		for {
-			if _, err := io.WriteString(writer, lines); err != nil {
-				sent <- err
-				return
-			}
+		defer close(sent)
+		for err := error(nil); err == nil; {
+			_, err = io.WriteString(writer, strings.Repeat(signup+"\n", 100))
 		}
 	}()
 	for deadline := time.Now().Add(20 * time.Second); s.streams.taken() > 0; runtime.Gosched() {

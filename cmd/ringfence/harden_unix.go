@@ -23,7 +23,7 @@ func mostFiles() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
-	return int(min(limit.Cur, 1<<20)) //nolint:gosec // fits
+	return int(min(limit.Cur, 1<<20))
 }
 
 // listenPrivate opens a unix socket that nobody but the user of this process can open, from its first moment on.

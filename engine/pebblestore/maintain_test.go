@@ -30,9 +30,10 @@ func TestABackupHoldsWhatWasAnswered(t *testing.T) {
 	for name, c := range map[string]struct {
 		o                Options
 		writers, backups int
+		between          int64 // events before each
 	}{
-		"as a server has it":         {Options{}, 8, 3},
-		"with a flush now and again": {Options{MaxUnflushed: 200}, 16, 20},
+		"as a server has it":         {Options{}, 8, 3, 1},
+		"with a flush now and again": {Options{MaxUnflushed: 200}, 16, 20, 500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -41,11 +42,15 @@ func TestABackupHoldsWhatWasAnswered(t *testing.T) {
 			var acknowledged atomic.Int64
 			var stop atomic.Bool
 			var wg sync.WaitGroup
+			var looking sync.RWMutex // held while a backup is looked at, or there would be ever more to look at
 			first := make(chan struct{}, 1)
 			for range c.writers {
 				wg.Go(func() {
 					for !stop.Load() {
-						if err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {}); err != nil {
+						looking.RLock()
+						err := s.Assess(t.Context(), signup(), new(engine.Decision), func(*engine.Observation, *engine.Decision) {})
+						looking.RUnlock()
+						if err != nil {
 							t.Error(err)
 							return
 						}
@@ -65,22 +70,27 @@ func TestABackupHoldsWhatWasAnswered(t *testing.T) {
 				}
 			}()
 			for i := range c.backups {
-				<-first
-				holdsInBackup(t, s, filepath.Join(dir, "backups", fmt.Sprint(i)), acknowledged.Load())
+				for acknowledged.Load() < int64(i+1)*c.between {
+					<-first
+				}
+				answered, folder := acknowledged.Load(), filepath.Join(dir, "backups", fmt.Sprint(i))
+				if err := s.Backup(t.Context(), folder); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Backup(t.Context(), folder); !errors.Is(err, os.ErrExist) {
+					t.Errorf("a second backup at the same place: %v", err)
+				}
+				looking.Lock()
+				holdsWhatWasAnswered(t, folder, answered)
+				looking.Unlock()
 			}
 		})
 	}
 }
 
-// holdsInBackup makes a backup, and looks for what was answered before in it.
-func holdsInBackup(t *testing.T, s *Store, folder string, answered int64) {
+// holdsWhatWasAnswered looks into a backup.
+func holdsWhatWasAnswered(t *testing.T, folder string, answered int64) {
 	t.Helper()
-	if err := s.Backup(t.Context(), folder); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Backup(t.Context(), folder); !errors.Is(err, os.ErrExist) {
-		t.Errorf("a second backup at the same place: %v", err)
-	}
 	copied := mustOpenIn(t, folder, Options{Keys: testKeys, Vouched: true})
 	if _, err := copied.Verify(t.Context()); err != nil {
 		t.Error(err)
