@@ -361,34 +361,31 @@ func TestStreamsOverHTTP2(t *testing.T) {
 
 // TestAClientThatReadsNothing has a client of HTTP/2 take nothing from its connection: whatever the server says of the stream waits in line behind that, its end included.
 func TestAClientThatReadsNothing(t *testing.T) {
-	s, _ := newTestServer(t)
-	s.writeTimeout = time.Second
 	h := httptest.NewUnstartedServer(nil)
 	h.StartTLS()
-	s.cfg.TLS = &tls.Config{Certificates: h.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
+	certificates := h.TLS.Certificates
 	trusted := h.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	h.Close()
 	trusted.NextProtos, trusted.ServerName = []string{"h2"}, "example.com" // of the certificate
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
+	var s *Server
+	dial := listening(t, func(of *Server) {
+		s = of
+		s.writeTimeout = time.Second
+		s.cfg.TLS = &tls.Config{Certificates: certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
+	})
+	held := make(chan struct{}) // closed: the client reads again
+	defer close(held)
+	begun := make(chan struct{})
+	connection := dial()
+	if err := connection.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l) }()
-	held := make(chan struct{}) // closed: the client reads again
-	begun := make(chan struct{})
 	transport := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
-		secure := tls.Client(&stopping{c, begun, held}, trusted)
+		secure := tls.Client(&stopping{connection, begun, held}, trusted)
 		return secure, secure.HandshakeContext(ctx)
 	}}
 	body, writer := io.Pipe()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://example.com/v1/assessments/batch", body)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://example.com/v1/assessments/batch", body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,13 +411,8 @@ func TestAClientThatReadsNothing(t *testing.T) {
 			t.Fatal("it keeps its place for ever")
 		}
 	}
-	close(held)
 	_ = body.Close()
 	<-sent
-	stop()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 }
 
 // stopping is a connection that nobody reads from between two moments.
