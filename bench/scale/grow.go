@@ -96,11 +96,13 @@ func (s settings) begin(ctx context.Context, r *report, say io.Writer) (err erro
 		return err
 	}
 	r.compacted = time.Since(began)
-	r.usage, err = g.store.Usage(ctx)
-	return err
+	if r.usage, err = g.store.Usage(ctx); err != nil || !s.cached {
+		return err
+	}
+	return g.load(ctx, s, r)
 }
 
-// goOn opens the store again and loads it.
+// goOn opens the store again and loads it, if that was not done yet.
 func (s settings) goOn(ctx context.Context, r *report, say io.Writer) (err error) {
 	began := time.Now()
 	g, err := s.open(ctx, nil)
@@ -110,8 +112,10 @@ func (s settings) goOn(ctx context.Context, r *report, say io.Writer) (err error
 	defer func() { err = errors.Join(err, g.store.Close()) }()
 	r.start = time.Since(began)
 	_, _ = fmt.Fprintf(say, "filled, compacted in %v, opened again in %v\n", r.compacted, r.start)
-	if err := g.load(ctx, s, r); err != nil {
-		return err
+	if !s.cached {
+		if err := g.load(ctx, s, r); err != nil {
+			return err
+		}
 	}
 	if r.after, err = g.store.Usage(ctx); err != nil {
 		return err

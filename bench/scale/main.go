@@ -1,5 +1,5 @@
 // Command scale measures how what an event takes grows with the number of phones that a store knows. It fills a store with
-// every phone once, compacts it and opens it again, assesses events of the mix that it is asked for, and then lets a
+// every phone once, compacts it and opens it again (unless records are to be in memory already), assesses events of the mix that it is asked for, and then lets a
 // process die by kill -9 with many events that are only in the log, and opens what that left. It prints a row of a
 // table in Markdown. What the log takes on the disk is not part of what records take, and is printed apart.
 //
@@ -29,6 +29,7 @@ type settings struct {
 	unflushed uint64 // at the kill, unless bounded
 	bounded   bool   // as a server bounds it
 	cache     int64  // bytes
+	cached    bool   // measured with what the filling left in memory
 
 	maxDisk, maxRSS int64
 	maxTime         time.Duration
@@ -46,6 +47,7 @@ func parse(args []string) (s settings, err error) {
 	f.Uint64Var(&s.unflushed, "unflushed", 1_000_000, "events that only the log has when the process is killed")
 	f.BoolVar(&s.bounded, "bounded", false, "the process is killed after as many events, and bounds what only the log has as a server does")
 	f.Int64Var(&s.cache, "cache", 1<<30, "bytes for records in memory")
+	f.BoolVar(&s.cached, "cached", false, "measure with the records in memory that the filling left there, all of them if they fit, instead of after opening again")
 	f.Int64Var(&s.maxDisk, "max-disk", 60<<30, "bytes of disk, the log included")
 	f.Int64Var(&s.maxRSS, "max-rss", 8<<30, "bytes of memory")
 	f.DurationVar(&s.maxTime, "max-time", time.Hour, "time for everything")

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -107,22 +108,24 @@ func TestRecoveryCountsWhatWasAcknowledged(t *testing.T) {
 
 // TestMeasure goes through every step, which shows that they work and nothing else.
 func TestMeasure(t *testing.T) {
-	var out strings.Builder
 	dir := t.TempDir() + "/scale"
 	s := small(dir)
 	s.phones = 2000
-	if err := measure(t.Context(), s, &out, t.Output()); err != nil {
-		t.Fatal(err)
-	}
-	t.Log(out.String())
-	if !strings.Contains(out.String(), "| 2000 | uniform | ") || strings.Count(out.String(), "\n") != 5 {
-		t.Errorf("not a table of one row: %s", &out)
-	}
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("the folder is left behind: %v", err)
+	for _, s.cached = range []bool{false, true} {
+		var out strings.Builder
+		if err := measure(t.Context(), s, &out, t.Output()); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(out.String())
+		if !strings.Contains(out.String(), "| 2000 | uniform | ") || strings.Count(out.String(), "\n") != 5 {
+			t.Errorf("not a table of one row: %s", &out)
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("the folder is left behind: %v", err)
+		}
 	}
 	s.maxRSS = 1
-	if err := measure(t.Context(), s, &out, t.Output()); err == nil || !strings.Contains(err.Error(), "max-rss") {
+	if err := measure(t.Context(), s, io.Discard, t.Output()); err == nil || !strings.Contains(err.Error(), "max-rss") {
 		t.Errorf("more memory than may be: %v", err)
 	}
 	for _, args := range []string{"-phones 1", "-mix other", "-events 0"} {
