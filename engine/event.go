@@ -20,6 +20,7 @@ type Event struct {
 	Subjects hashing.Subjects  // who took part, by hashing.Kind; the zero Subject is "not given". A store makes of them, and of Link, what they are by now: see Store.Migrate
 	Link     hashing.LinkTag   // the account as a phone's link set knows it
 	Older    []hashing.Version // the same under older keys that are readable: moved to Subjects before anything else
+	Known    bool              // the phone has to be: ErrStalePhone, see there, where nothing is kept of it
 	Number   Number            // what was learnt from the number before it was forgotten
 	Country  string            // two-letter country of the address, "" when not given
 	Verified bool              // the platform says that the number was verified for this account

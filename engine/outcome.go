@@ -31,6 +31,7 @@ type Outcome struct {
 type Unlink struct {
 	Domain   hashing.DomainID
 	Phone    hashing.Subject
+	Known    bool // see Event.Known
 	Link     hashing.LinkTag
 	Now      int64 // unix seconds
 	Once     *Once
@@ -42,6 +43,7 @@ type Unlink struct {
 type Release struct {
 	Domain     hashing.DomainID
 	Phone      hashing.Subject
+	Known      bool  // see Event.Known
 	Now        int64 // unix seconds
 	Once       *Once
 	Generation uint32 // result: 1 after the first release

@@ -11,8 +11,14 @@ import (
 
 // What a Store answers when it cannot do what was asked. Callers compare with
 // errors.Is.
+//
+// ErrStalePhone: a phone that came by a token alone, while there are older keys, may be kept under a name that the token does not lead to: it was
+// moved when there was nothing to move, or not moved yet, or was erased since. Were it to begin anew under the name that it came by, its number
+// would be two, each with as many accounts as one may have. So such calls say that it has to be known; who has the number can name it. An outcome
+// need not say so: of an event in the log something is kept of its phone.
 var (
 	ErrUnknownEvent = errors.New("no such assessment")
+	ErrStalePhone   = errors.New("nothing is kept of a phone by the name that it came by, and it has others")
 	ErrClosed       = errors.New("the store is closed")
 	ErrCorrupt      = errors.New("the store holds damaged data")
 	ErrLocked       = errors.New("the data folder is in use by another process")

@@ -40,6 +40,7 @@ func Event(h *hashing.Hasher, req *api.AssessmentRequest) (ev *engine.Event, num
 	}
 	if h.Rotated() {
 		ev.Older = h.Older(number, req.AccountID, req.DeviceID, ip)
+		ev.Known = phone.Given()
 	}
 	return ev, number, why, nil
 }

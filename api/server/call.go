@@ -108,8 +108,8 @@ func work[Req, In any](s *Server, c *gin.Context, j *job, raw []byte, read func(
 // objectIn returns what the audit may say of whom a request is about, "" if that is nobody.
 func objectIn(in any) string {
 	switch in := in.(type) {
-	case hashing.Subject:
-		return objectOf(in)
+	case named:
+		return objectOf(in.phone)
 	case []hashing.Subject:
 		return objectOf(in[0])
 	case linking:

@@ -32,10 +32,22 @@ func (s *Server) phone(ctx context.Context, number, region, token string) (hashi
 	return s.space(ctx).Hasher.Phone(n), n, nil
 }
 
+// named is a phone, and whether it has to be known: see engine.Event.Known.
+type named struct {
+	phone hashing.Subject
+	known bool
+}
+
+// known reports whether a phone has to be, the zero Number being that of one that came as a token.
+func (s *Server) known(ctx context.Context, number hashing.Number) bool {
+	return !number.Given() && s.space(ctx).Hasher.Rotated()
+}
+
 // linking is the phone and the account of a request that needs both.
 type linking struct {
-	phone, account hashing.Subject
-	tag            hashing.LinkTag
+	named
+	account hashing.Subject
+	tag     hashing.LinkTag
 }
 
 func (s *Server) readLink(j *job, req *api.PhoneRequest) (in linking, err error) {
@@ -56,18 +68,20 @@ func (s *Server) readLink(j *job, req *api.PhoneRequest) (in linking, err error)
 	if err := s.spend(j.ctx, in.phone, number); err != nil {
 		return in, err
 	}
+	in.known = s.known(j.ctx, number)
 	return in, s.settle(j.ctx, in.phone, number, req.AccountID)
 }
 
-func (s *Server) readPhone(j *job, req *api.PhoneRequest) (hashing.Subject, error) {
-	phone, number, err := s.phone(j.ctx, req.PhoneNumber, req.DefaultRegion, req.PhoneToken)
-	if err != nil {
-		return phone, err
+func (s *Server) readPhone(j *job, req *api.PhoneRequest) (in named, err error) {
+	var number hashing.Number
+	if in.phone, number, err = s.phone(j.ctx, req.PhoneNumber, req.DefaultRegion, req.PhoneToken); err != nil {
+		return in, err
 	}
-	if err := s.spend(j.ctx, phone, number); err != nil {
-		return phone, err
+	if err := s.spend(j.ctx, in.phone, number); err != nil {
+		return in, err
 	}
-	return phone, s.settle(j.ctx, phone, number, "")
+	in.known = s.known(j.ctx, number)
+	return in, s.settle(j.ctx, in.phone, number, "")
 }
 
 func (s *Server) checkLink(j *job, in linking) (any, error) {
@@ -82,7 +96,7 @@ func (s *Server) checkLink(j *job, in linking) (any, error) {
 }
 
 func (s *Server) unlink(j *job, in linking) (any, error) {
-	u := &engine.Unlink{Phone: in.phone, Link: in.tag, Once: j.once}
+	u := &engine.Unlink{Phone: in.phone, Known: in.known, Link: in.tag, Once: j.once}
 	answer := func() any { return api.UnlinkAnswer{Unlinked: u.Unlinked, Verified: u.Links.Count} }
 	j.remember(answer)
 	if err := s.space(j.ctx).Engine.Unlink(j.ctx, u); err != nil {
@@ -96,24 +110,24 @@ func (s *Server) unlink(j *job, in linking) (any, error) {
 	return answer(), nil
 }
 
-func (s *Server) release(j *job, phone hashing.Subject) (any, error) {
-	r := &engine.Release{Phone: phone, Once: j.once}
+func (s *Server) release(j *job, in named) (any, error) {
+	r := &engine.Release{Phone: in.phone, Known: in.known, Once: j.once}
 	answer := func() any { return api.ReleaseAnswer{Generation: r.Generation} }
 	j.remember(answer)
 	if err := s.space(j.ctx).Engine.Release(j.ctx, r); err != nil {
 		return nil, err
 	}
-	note(j.ctx, objectOf(phone), fmt.Sprintf("generation %d", r.Generation-1), fmt.Sprintf("generation %d", r.Generation))
+	note(j.ctx, objectOf(in.phone), fmt.Sprintf("generation %d", r.Generation-1), fmt.Sprintf("generation %d", r.Generation))
 	return answer(), nil
 }
 
-func (s *Server) lookup(j *job, phone hashing.Subject) (any, error) {
-	p, err := s.space(j.ctx).Engine.Lookup(j.ctx, phone)
+func (s *Server) lookup(j *job, in named) (any, error) {
+	p, err := s.space(j.ctx).Engine.Lookup(j.ctx, in.phone)
 	if err != nil {
 		return nil, err
 	}
 	out := &api.Profile{
-		PhoneToken: phone.Token(), Known: p.Known, FirstSeen: timeText(p.FirstSeen), LastSeen: timeText(p.LastSeen),
+		PhoneToken: in.phone.Token(), Known: p.Known, FirstSeen: timeText(p.FirstSeen), LastSeen: timeText(p.LastSeen),
 		Verified: p.Verified, Accounts: wireAccounts(engine.Links{Count: p.Links}, p.MaxLinks), Generation: p.Generation,
 		Abuse: p.Abuse, Legitimate: p.Legitimate, Lists: append([]string{}, p.Lists...),
 		Velocity: []api.Velocity{}, Timeline: []api.Event{},

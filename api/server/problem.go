@@ -63,6 +63,7 @@ var refusals = []struct {
 	{engine.ErrKeyReused, &refusal{status: http.StatusUnprocessableEntity, code: "key-reused", title: "The Idempotency-Key was used before with another request"}},
 	{engine.ErrInFlight, &refusal{status: http.StatusConflict, code: "in-flight", title: "A request with this Idempotency-Key is under way", retry: "1"}},
 	{engine.ErrNotAPhone, invalid(api.FieldError{Pointer: "/phone_token", Code: "format", Hint: "the token of a phone, not of a range"})},
+	{engine.ErrStalePhone, invalid(api.FieldError{Pointer: "/phone_token", Code: "stale", Hint: "the key was changed since tokens were given out, and nothing that happened to this one is known: send phone_number"})},
 	{engine.ErrTooManyLists, &refusal{status: http.StatusUnprocessableEntity, code: "too-many-lists", title: "There is no room for another list"}},
 	{engine.ErrUnknownPolicy, &refusal{status: http.StatusNotFound, code: "unknown-policy", title: "There is no such version of the policy"}},
 	{engine.ErrPolicyReplaced, &refusal{status: http.StatusPreconditionFailed, code: "policy-replaced", title: "Another version is live: look at it, and send it as If-Match"}},

@@ -231,6 +231,54 @@ func TestRekeyUnderLoad(t *testing.T) {
 	}
 }
 
+// TestAStaleToken erases a number, rotates and has it come by the token from before, from which nothing leads to it: alone, on a line of a batch, and where
+// its link or all that is known of it should go. Nor is it let in by its token of the newest key before it has moved there.
+func TestAStaleToken(t *testing.T) {
+	r := newRotatable(t)
+	var a api.Assessment
+	r.do("POST", "/v1/assessments", fmt.Sprintf(proved, "before"), &a)
+	r.do("POST", "/v1/numbers/erase", rotated, nil)
+	token := fmt.Sprintf(`"phone_token":%q`, a.PhoneToken)
+	r.do("POST", "/v1/assessments", "{"+token+`,"event":"signup"}`, nil) // under the same key it can begin anew
+	r.do("POST", "/v1/numbers/erase", rotated, nil)
+	r.rotate()
+	r.do("POST", "/v1/assessments", fmt.Sprintf(proved, "after"), nil)
+	for path, body := range map[string]string{
+		"/v1/assessments":     token + `,"event":"signup","account_id":"a","verified":true`,
+		"/v1/links/unlink":    token + `,"account_id":"after"`,
+		"/v1/numbers/release": token,
+	} {
+		var p api.Problem
+		w := do(t, r.Server, "POST", path, "{"+body+"}", &p)
+		if w.Code != http.StatusUnprocessableEntity || len(p.Errors) != 1 || p.Errors[0].Pointer != "/phone_token" || p.Errors[0].Code != "stale" {
+			t.Errorf("%s: status %d, %s", path, w.Code, w.Body)
+		}
+	}
+	w := do(t, r.Server, "POST", "/v1/assessments/batch", "{"+token+`,"event":"signup"}`+"\n", nil, "Content-Type", "application/x-ndjson")
+	if !strings.Contains(w.Body.String(), `"code":"stale"`) {
+		t.Errorf("a line: %s", w.Body)
+	}
+	r.rotate()
+	number, err := hashing.Parse("+1 202 555 0143", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := fmt.Sprintf(`{"phone_token":%q,"event":"signup"}`, r.space().Hasher.Phone(number).Token()) // what is known has not moved there
+	if w := do(t, r.Server, "POST", "/v1/assessments", early, nil); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("a token of the newest key, to which nothing has moved: status %d", w.Code)
+	}
+	r.do("POST", "/v1/assessments", fmt.Sprintf(proved, "after"), nil)
+	r.do("POST", "/v1/assessments", early, nil)
+	var p api.Profile
+	r.do("POST", "/v1/numbers/lookup", "{"+token+"}", &p)
+	if p.Known {
+		t.Error("the token is known")
+	}
+	if r.do("POST", "/v1/numbers/lookup", rotated, &p); p.Accounts.Verified != 1 {
+		t.Errorf("%d accounts are linked to the number, want the one of after", p.Accounts.Verified)
+	}
+}
+
 func TestRekeyNeedsEveryDomain(t *testing.T) {
 	r := newRotatable(t)
 	if err := r.Rekey(nil); err == nil {

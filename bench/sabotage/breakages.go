@@ -54,6 +54,11 @@ var breakages = []breakage{
 		pkg:   store, test: "TestContractInMemory/random", says: "got .*, want",
 	},
 	{
+		name:  "tokens that lead nowhere let in, model",
+		edits: []edit{{"engine/pebblestore/expiry.go", "\treturn phone != nil && phone.Gen", "\treturn t == nil && phone != nil && phone.Gen"}},
+		pkg:   store, test: "TestContractInMemory/random", says: "a phone that has to be known",
+	},
+	{
 		name: "tables before the log",
 		edits: []edit{{
 			"engine/pebblestore/flush.go", "\tif err := f.s.logIsDurable(); err != nil {\n\t\treturn err\n\t}\n\tf.buf.sort()", "\tf.buf.sort()",

@@ -28,6 +28,9 @@ func (s *Store) Assess(ctx context.Context, ev *engine.Event, d *engine.Decision
 	if _, err := t.forgetIdle(&ev.Subjects); err != nil {
 		return err
 	}
+	if ev.Known && t.isStale(t.seen.Records[hashing.Phone]) {
+		return engine.ErrStalePhone
+	}
 	d.ID = record.NewEventID(s.nextSeq(), s.opts.Random())
 	t.newEntry(ev, d.ID)
 	t.observe(ev, d.ID.Seq())
@@ -96,6 +99,9 @@ func (s *Store) Observe(ctx context.Context, ev *engine.Event) (*engine.Observat
 		return nil, err
 	}
 	t.hideIdle()
+	if ev.Known && t.isStale(t.seen.Records[hashing.Phone]) {
+		return nil, engine.ErrStalePhone
+	}
 	t.observe(ev, 0)
 	return t.handOver(), nil
 }

@@ -19,7 +19,7 @@ import (
 // the same number takes its place in the journal, which says what is left of the event and names no phone.
 // Recovery makes it at the place of the event.
 //
-// What a phone was called under older keys is forgotten with it: nothing leads from there to where it was moved. So if it comes back by a token, accounts, addresses
+// What a phone was called under older keys is forgotten with it: nothing leads from there to where it was moved. So if it comes back by a token of the present key, accounts, addresses
 // and devices that knew it by an older tag take it for another phone, until it comes by the number.
 //
 // The bytes leave the disk with compactions to come; Rewrite does not leave it at that.

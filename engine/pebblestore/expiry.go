@@ -42,6 +42,12 @@ func (t *tx) hideIdle() {
 	}
 }
 
+// isStale reports whether nothing that happened to a phone is kept, its record nil where none was given: see engine.ErrStalePhone. Lists that it is on
+// move with the number when that comes.
+func (t *tx) isStale(phone *record.Record) bool {
+	return phone != nil && phone.Generation() == 0 && (phone.Empty() || t.s.idle(phone, t.now))
+}
+
 // forgetIdle forgets those of the subjects that are idle, whose records are loaded into the places of their kinds, since
 // something is about to happen to them. The step has to put them, which are returned.
 func (t *tx) forgetIdle(subjects *hashing.Subjects) (idle hashing.Subjects, err error) {

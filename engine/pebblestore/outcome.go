@@ -105,7 +105,6 @@ func (s *Store) Unlink(ctx context.Context, u *engine.Unlink) error {
 		return err
 	}
 	defer t.end()
-	t.now = s.clock.advance(u.Now)
 	t.effect = record.Effect{Op: record.OpUnlink, Time: u.Now, Now: u.Now, Subjects: onlyPhone(u.Phone), Link: u.Link}
 	if u.Unlinked, err = t.putEffect(); err != nil {
 		return err
@@ -128,6 +127,11 @@ func (s *Store) beginUnlink(ctx context.Context, u *engine.Unlink) (of engine.Ev
 		}
 		if t, phone, err = s.beginPhone(ctx, &u.Phone); err != nil {
 			return of, nil, nil, err
+		}
+		t.now = s.clock.advance(u.Now)
+		if u.Known && t.isStale(phone) {
+			t.end()
+			return of, nil, nil, engine.ErrStalePhone
 		}
 		if again || of.Given() || phone.LinkedSince(u.Link) == 0 {
 			return of, t, phone, nil
@@ -175,6 +179,9 @@ func (s *Store) Release(ctx context.Context, r *engine.Release) error {
 	}
 	defer t.end()
 	t.now = s.clock.advance(r.Now)
+	if r.Known && t.isStale(phone) {
+		return engine.ErrStalePhone
+	}
 	t.effect = record.Effect{Op: record.OpRelease, Time: r.Now, Now: r.Now, Subjects: onlyPhone(r.Phone)}
 	if _, err := t.putEffect(); err != nil {
 		return err

@@ -153,6 +153,7 @@ func (m *machine) erase(rt *rapid.T) {
 	}
 	m.check(rt, m.w.store.Erase(m.w.ctx(), &engine.Erasure{Domain: domain, Phones: all, Now: m.model.now}))
 	delete(m.lived, p)
+	delete(m.named, p)
 	m.gone[p] = true
 	m.model.erase(p)
 	m.compareLog(rt)

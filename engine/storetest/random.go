@@ -55,6 +55,7 @@ type machine struct {
 	// The key of the subjects that operations name; the model knows those of key 0. See rotate.go.
 	key   int
 	lived map[hashing.Subject]map[int]bool // keys under which tokens of a phone were given out
+	named map[hashing.Subject]map[int]bool // keys under which a phone was named since it was erased
 	gone  map[hashing.Subject]bool         // phones that were erased
 }
 
@@ -63,7 +64,7 @@ func equalsModel(t *testing.T, open Open) {
 	defer func() { t.Logf("%d operations", operations) }()
 	rapid.Check(t, func(rt *rapid.T) {
 		o := open(t)
-		m := &machine{w: &world{t: t, store: o.Store, open: o}, open: o, model: newModel(), limit: 3, lived: map[hashing.Subject]map[int]bool{}, gone: map[hashing.Subject]bool{}}
+		m := &machine{w: &world{t: t, store: o.Store, open: o}, open: o, model: newModel(), limit: 3, lived: map[hashing.Subject]map[int]bool{}, named: map[hashing.Subject]map[int]bool{}, gone: map[hashing.Subject]bool{}}
 		m.model.now = start
 		defer func() {
 			_ = m.w.store.Close()
@@ -75,7 +76,7 @@ func equalsModel(t *testing.T, open Open) {
 			"assess": m.assess, "assess more": m.assess, "outcome": m.outcome, "unlink": m.unlink,
 			"release": m.release, "erase": m.erase, "list": m.list, "unlist": m.unlist, "limit": m.changeLimit,
 			"adopt": m.adopt, "add policy": m.addPolicy, "roll out": m.rollOut, "roll back": m.rollBack, "calibrate": m.calibrate,
-			"rotate": m.rotate, "": m.compareTimeline,
+			"rotate": m.rotate, "stale token": m.staleToken, "": m.compareTimeline,
 		}
 		if o.Clock != nil {
 			actions["sweep"], actions["idle"], actions["recall"] = m.sweep, m.idle, m.recall

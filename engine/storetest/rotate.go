@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"pgregory.net/rapid"
@@ -72,11 +73,15 @@ func (m *machine) rotate(*rapid.T) {
 // gaveOut notes that the answer to an event had a token of its phone, as the store knew it then.
 func (m *machine) gaveOut(ev, now *engine.Event) {
 	if p := ev.Subjects[hashing.Phone]; p.Given() {
-		if m.lived[p] == nil {
-			m.lived[p] = map[int]bool{}
-		}
-		m.lived[p][int(now.Subjects[hashing.Phone].Key-p.Key)] = true
+		note(m.lived, p, int(now.Subjects[hashing.Phone].Key-p.Key))
 	}
+}
+
+func note(keys map[hashing.Subject]map[int]bool, p hashing.Subject, key int) {
+	if keys[p] == nil {
+		keys[p] = map[int]bool{}
+	}
+	keys[p][key] = true
 }
 
 // at returns subjects of key 0 as a caller names them at present, moved there first. Now and then a phone comes by
@@ -92,8 +97,26 @@ func (m *machine) at(rt *rapid.T, subjects hashing.Subjects, link hashing.LinkTa
 			from[i].Subjects[hashing.Phone] = hashing.Subject{}
 		}
 	}
+	if p.Given() {
+		note(m.named, p, int(to.Subjects[hashing.Phone].Key-p.Key))
+	}
 	m.check(rt, m.w.store.Migrate(m.w.ctx(), &engine.Migration{Domain: domain, Now: m.model.now, To: to, From: from}))
 	return to
+}
+
+// staleToken has a phone come by a token that leads to nothing: of a key under which it was not named since it was erased, or of a phone of which nothing
+// is known.
+func (m *machine) staleToken(rt *rapid.T) {
+	n, key := rapid.IntRange(0, few-1).Draw(rt, "phone"), rapid.IntRange(0, 3).Draw(rt, "token")
+	p, a := phone(n), rapid.IntRange(0, few-1).Draw(rt, "account")
+	m.dropIdle(p)
+	if sm := m.model.subject(p); key > m.key || (m.named[p][key] || key == m.key) && (len(sm.happened) > 0 || sm.generation > 0) {
+		return
+	}
+	alone := verified(n, a, m.model.now)
+	alone.Subjects = hashing.Subjects{hashing.Phone: under(p, key), hashing.Account: under(account(a), m.key)}
+	alone.Link = tagUnder(alone.Link, m.key)
+	m.w.stale(alone)
 }
 
 // dropIdle forgets which tokens of a phone were given out, if it is idle: a sweep may have forgotten it, so that nothing is left to move.
@@ -108,6 +131,7 @@ func (m *machine) present(rt *rapid.T, ev *engine.Event) *engine.Event {
 	now := *ev
 	at := m.at(rt, ev.Subjects, ev.Link)
 	now.Subjects, now.Link = at.Subjects, at.Link
+	now.Known = now.Subjects[hashing.Phone] != under(ev.Subjects[hashing.Phone], m.key) // it came by a token
 	return &now
 }
 
@@ -281,5 +305,121 @@ func movedOnWithAnother(w *world) {
 	equal(w.t, "linked since", o.Links.Since, start)
 	again := w.assess(w.migrate(verified(1, 1, start+40), 2), 3)
 	equal(w.t, "links", again.Links.Count, 1)
+	w.verified()
+}
+
+// staleTokens has a number that was erased come back by its number and by its token from before the rotation, from which nothing leads to the number any
+// more: were that let in, the number would have twice as many accounts as it may.
+func staleTokens(w *world) {
+	w.assess(verified(1, 1, start), 3)
+	w.migrate(signup(1, 1, start+10), 1)
+	erase := func() {
+		w.must(w.store.Erase(w.ctx(), &engine.Erasure{Domain: domain, Phones: []hashing.Subject{under(phone(1), 1), phone(1)}, Now: start + 20}))
+	}
+	erase()
+	w.stale(byToken(1, 1, 0, start+30))
+	w.stale(byToken(1, 1, 1, start+30)) // nor has anything to be moved to where the token of the newer key leads
+	var ids []engine.EventID
+	for a := range 3 {
+		ids = append(ids, w.assess(w.migrate(verified(1, 3+a, start+40), 1), 3).ID)
+	}
+	w.stale(byToken(1, 6, 0, start+50))
+	equal(w.t, "links", w.assess(byToken(1, 6, 1, start+50), 3).Links.Count, 3)
+	equal(w.t, "links", w.assess(w.migrate(verified(1, 6, start+60), 1), 3).Links.Count, 3)
+	erase()
+	for _, id := range ids {
+		if _, err := w.store.Entry(w.ctx(), domain, id); !errors.Is(err, engine.ErrUnknownEvent) {
+			w.t.Errorf("an event after the number was erased again: %v", err)
+		}
+	}
+	w.verified()
+}
+
+// earlyTokens has a number come by a token of the newer key while all that is known of it lies under the older one, as a server gives it out that cannot
+// ask its store.
+func earlyTokens(w *world) {
+	for a := range 2 {
+		w.assess(verified(1, a, start), 2)
+	}
+	w.stale(byToken(1, 3, 1, start+10))
+	equal(w.t, "links", w.assess(w.migrate(verified(1, 3, start+20), 1), 2).Links.Count, 2)
+	equal(w.t, "links", w.assess(byToken(1, 3, 1, start+30), 2).Links.Count, 2)
+	w.verified()
+}
+
+// byToken is an event of a number by its token of a key, which wants its account linked, after one rotation.
+func byToken(n, a, key int, at int64) *engine.Event {
+	ev := verified(n, a, at)
+	ev.Subjects = hashing.Subjects{hashing.Phone: under(phone(n), key), hashing.Account: under(account(a), 1)}
+	ev.Link, ev.Known = tagUnder(ev.Link, 1), true
+	return ev
+}
+
+// stale has the phone of an event, which wants its account linked, refused by every call that would do something to it.
+func (w *world) stale(ev *engine.Event) {
+	w.t.Helper()
+	ev.Known = true
+	p := ev.Subjects[hashing.Phone]
+	_, observed := w.store.Observe(w.ctx(), ev)
+	for call, err := range map[string]error{
+		"assess":  w.store.Assess(w.ctx(), ev, new(engine.Decision), func(_ *engine.Observation, d *engine.Decision) { d.Claim, d.MaxLinks = true, 3 }),
+		"observe": observed,
+		"unlink":  w.store.Unlink(w.ctx(), &engine.Unlink{Domain: domain, Phone: p, Known: true, Link: ev.Link, Now: ev.Now}),
+		"release": w.store.Release(w.ctx(), &engine.Release{Domain: domain, Phone: p, Known: true, Now: ev.Now}),
+	} {
+		if !errors.Is(err, engine.ErrStalePhone) {
+			w.t.Errorf("%s: a phone that has to be known: %v", call, err)
+		}
+	}
+	ev.Known = false
+	equal(w.t, "events", w.look(ev).Records[hashing.Phone].Total(scoring.Signup), 0)
+	events, err := w.store.Timeline(w.ctx(), domain, p, 10)
+	w.must(err)
+	equal(w.t, "events of its timeline", len(events), 0)
+}
+
+// staleBeforeSwept has an idle phone come by its token, whether it was swept or not.
+func staleBeforeSwept(w *world) {
+	now := w.pass(0)
+	w.assess(signup(1, 1, now), 0)
+	w.assess(signup(2, 2, now), 0)
+	now = w.pass(200 * days)
+	w.stale(byToken(1, 1, 0, now))
+	w.sweep(now)
+	w.stale(byToken(2, 2, 0, now))
+}
+
+// outcomeOfIdle has an outcome link an account to a phone that was swept, by an event that was recorded late under an older key, when the number has
+// come back under the newer one: the event keeps something of the phone, so that it has moved.
+func outcomeOfIdle(w *world) {
+	w.pass(0)
+	ev := signup(1, 1, start-300*days)
+	ev.Now = start
+	d := w.assess(ev, 2)
+	w.sweep(start)
+	w.assess(w.migrate(verified(1, 2, start+10), 1), 2)
+	w.assess(w.migrate(verified(1, 3, start+10), 1), 2)
+	o := w.outcome(d.ID, scoring.Verified, start+20, 2)
+	equal(w.t, "links of a phone that is full", o.Links.Count, 2)
+	equal(w.t, "linked", o.Links.Linked, false)
+	w.verified()
+}
+
+// staleLists has a token of an older key put on a list, about which nothing else is known: the number is on it when it comes, and all that was known of it
+// still is, the name of an event that was recorded late included.
+func staleLists(w *world) {
+	w.pass(0)
+	late := signup(1, 1, start-300*days)
+	late.Now = start
+	id := w.assess(w.migrate(late, 1), 0).ID
+	for _, p := range []hashing.Subject{under(phone(1), 1), phone(1)} { // the first forgets the event but for its name
+		w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "named", Subject: p, Added: start}}, nil))
+	}
+	w.stale(byToken(1, 1, 0, start+10))
+	equal(w.t, "lists", fmt.Sprint(w.look(w.migrate(signup(1, 1, start+20), 1)).Lists), "[named]")
+	w.must(w.store.Erase(w.ctx(), &engine.Erasure{Domain: domain, Phones: []hashing.Subject{under(phone(1), 1), phone(1)}, Now: start + 30}))
+	if _, err := w.store.Entry(w.ctx(), domain, id); !errors.Is(err, engine.ErrUnknownEvent) {
+		w.t.Errorf("an event of an erased number: %v", err)
+	}
 	w.verified()
 }
