@@ -72,6 +72,11 @@ type Config struct {
 	// as much for them. A subject that is not in memory costs a read of the tables.
 	CacheBytes int64 `yaml:"cache_bytes" default:"268435456" usage:"bytes of subjects' records kept in memory; 0 is the default"`
 
+	// DirtyBytes bounds the records of subjects in memory that are not flushed to tables yet; when half of it is taken, or half a million
+	// changes were made, they are. 0 is a 32nd of the memory that the process may have, from 64 to 512 MiB. With more, less is written again and again where subjects
+	// seldom come back; what has to be done again after a crash is bounded by a million changes all the same.
+	DirtyBytes int64 `yaml:"dirty_bytes" default:"0" usage:"bytes of subjects' records in memory that are not in tables yet; 0 is a 32nd of the machine's memory, from 64 to 512 MiB"`
+
 	// BlockCacheBytes is room for blocks of tables in memory. 0 is a 32nd of the memory that the process may have, from 16 MiB to 1 GiB.
 	// Blocks also take the room of those tables of MemTableBytes that are not there: only the sum of the five is a bound.
 	BlockCacheBytes int64 `yaml:"block_cache_bytes" default:"0" usage:"bytes of blocks of tables kept in memory, beside the room of --memtable-bytes that is not taken; 0 is a 32nd of the machine's memory, from 16 MiB to 1 GiB"`

@@ -8,11 +8,12 @@ import (
 )
 
 // memoryFlags bound what the store keeps in memory. Zero is the store's default.
-type memoryFlags struct{ records, blocks, memTable int64 }
+type memoryFlags struct{ records, dirty, blocks, memTable int64 }
 
 func (f *memoryFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	sizeSetting(fl, &f.records, "cache_bytes")
+	sizeSetting(fl, &f.dirty, "dirty_bytes")
 	sizeSetting(fl, &f.blocks, "block_cache_bytes")
 	sizeSetting(fl, &f.memTable, "memtable_bytes")
 }
@@ -21,9 +22,9 @@ func (f *memoryFlags) add(cmd *cobra.Command) {
 const leastMemory = 1 << 20
 
 func (f *memoryFlags) check() error {
-	for _, n := range []int64{f.records, f.blocks, f.memTable} {
+	for _, n := range []int64{f.records, f.dirty, f.blocks, f.memTable} {
 		if n != 0 && n < leastMemory {
-			return usage("--cache-bytes, --block-cache-bytes and --memtable-bytes are at least 1048576, or 0 for their defaults")
+			return usage("--cache-bytes, --dirty-bytes, --block-cache-bytes and --memtable-bytes are at least 1048576, or 0 for their defaults")
 		}
 	}
 	return nil
@@ -31,7 +32,7 @@ func (f *memoryFlags) check() error {
 
 // bound sets the options of the store.
 func (f *memoryFlags) bound(o *pebblestore.Options) {
-	o.CacheBytes, o.BlockCacheBytes, o.MemTableBytes = f.records, f.blocks, f.memTable
+	o.CacheBytes, o.DirtyBytes, o.BlockCacheBytes, o.MemTableBytes = f.records, f.dirty, f.blocks, f.memTable
 }
 
 // holdingMeasures are the metrics of what the store holds of the machine.
@@ -43,7 +44,7 @@ func holdingMeasures(store *pebblestore.Store) []server.Measure {
 		}}
 	}
 	return []server.Measure{
-		gauge("ringfence_record_cache_bytes", "Records in memory, with what it takes to find them; bounded by cache_bytes, and beyond it what is not flushed.",
+		gauge("ringfence_record_cache_bytes", "Records in memory, with what it takes to find them; bounded by cache_bytes and, beyond that, by dirty_bytes for what is not flushed.",
 			func(h *pebblestore.Holdings) int64 { return h.Records }),
 		gauge("ringfence_record_spare_bytes", "What records in memory left behind, to be used again.", func(h *pebblestore.Holdings) int64 { return h.Spare }),
 		gauge("ringfence_block_cache_bytes", "Blocks of tables in memory; with the memtables bounded by block_cache_bytes and four times memtable_bytes.", func(h *pebblestore.Holdings) int64 { return h.Blocks }),

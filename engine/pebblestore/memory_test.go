@@ -8,15 +8,15 @@ import (
 )
 
 func TestSizesFollowTheMachine(t *testing.T) {
-	for _, c := range []struct{ memory, blockCache, memTable int64 }{
-		{1 << 20, 16 << 20, 8 << 20},
-		{512 << 20, 16 << 20, 8 << 20},
-		{2 << 30, 64 << 20, 16 << 20},
-		{8 << 30, 256 << 20, 64 << 20},
-		{1 << 40, 1 << 30, 64 << 20},
+	for memory, want := range map[int64]sizes{
+		1 << 20:   {16 << 20, 8 << 20, 64 << 20},
+		512 << 20: {16 << 20, 8 << 20, 64 << 20},
+		2 << 30:   {64 << 20, 16 << 20, 64 << 20},
+		8 << 30:   {256 << 20, 64 << 20, 256 << 20},
+		1 << 40:   {1 << 30, 64 << 20, 512 << 20},
 	} {
-		if b, m := sizesFor(c.memory); b != c.blockCache || m != c.memTable {
-			t.Errorf("%d MiB of memory: %d and %d MiB", c.memory>>20, b>>20, m>>20)
+		if got := sizesFor(memory); got != want {
+			t.Errorf("%d MiB of memory: %+v", memory>>20, got)
 		}
 	}
 	for text, want := range map[string]int64{
@@ -43,8 +43,8 @@ func TestSizesReachPebble(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b, m := sizesFor(machineMemory())
-	if o := (Options{}).withDefaults(); o.BlockCacheBytes != b || o.MemTableBytes != m {
-		t.Errorf("by default %d and %d bytes", o.BlockCacheBytes, o.MemTableBytes)
+	o := (Options{}).withDefaults()
+	if got := (sizes{o.BlockCacheBytes, o.MemTableBytes, o.DirtyBytes}); got != sizesFor(machineMemory()) {
+		t.Errorf("by default %+v", got)
 	}
 }

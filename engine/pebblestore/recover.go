@@ -17,9 +17,9 @@ import (
 	"github.com/ringfence/ringfence/hashing"
 )
 
-// recoverAtOnce is how many changes a batch of recovery has, in some 250 bytes each, unless options say otherwise. Two are in memory at a time, and each reads
-// the tables from front to back.
-const recoverAtOnce = 1 << 17
+// recoverAtOnce returns how many changes a batch of recovery has, in some 250 bytes each, where so many bytes may be dirty: two are in memory at a time, and
+// take half as much. Each reads the tables from front to back, so that fewer and larger ones read less.
+func recoverAtOnce(dirty int64) int { return int(min(max(dirty>>10, 1<<16), 1<<19)) }
 
 // recovery makes the changes again that the tables may lack: those behind the watermark. It
 // reads them in order, batch by batch, and while it makes those of one, it reads those of the next.

@@ -44,7 +44,8 @@ type Options struct {
 
 	// DirtyBytes bounds the records in memory that the tables do not have yet, and
 	// MaxUnflushed the changes that led to them: what has to be done again after a crash
-	// before the store opens. Writers wait at either bound. Default 128 MiB and 1,000,000.
+	// before the store opens. Writers wait at either bound. Default: 1/32 of the memory that the process may have, from 64
+	// to 512 MiB, and 1,000,000.
 	DirtyBytes   int64
 	MaxUnflushed int64
 
@@ -102,7 +103,6 @@ type Options struct {
 // What Options are unless they say otherwise.
 const (
 	DefaultCacheBytes   = 256 << 20
-	DefaultDirtyBytes   = 128 << 20
 	DefaultMaxUnflushed = 1_000_000
 )
 
@@ -198,12 +198,6 @@ func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
-	if o.DirtyBytes == 0 {
-		o.DirtyBytes = DefaultDirtyBytes
-	}
-	if o.recoverAtOnce == 0 {
-		o.recoverAtOnce = recoverAtOnce
-	}
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = DefaultMaxUnflushed
 	}
@@ -217,12 +211,18 @@ func (o Options) withDefaults() Options {
 		opened := time.Now()
 		o.up = func() time.Duration { return time.Since(opened) }
 	}
-	blockCache, memTable := sizesFor(machineMemory())
+	usual := sizesFor(machineMemory())
 	if o.BlockCacheBytes == 0 {
-		o.BlockCacheBytes = blockCache
+		o.BlockCacheBytes = usual.blockCache
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = memTable
+		o.MemTableBytes = usual.memTable
+	}
+	if o.DirtyBytes == 0 {
+		o.DirtyBytes = usual.dirty
+	}
+	if o.recoverAtOnce == 0 {
+		o.recoverAtOnce = recoverAtOnce(o.DirtyBytes)
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
