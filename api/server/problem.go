@@ -51,6 +51,7 @@ var (
 	refuseRate        = &refusal{status: http.StatusTooManyRequests, code: "rate", title: "The key asks too often"}
 	refuseSubjects    = &refusal{status: http.StatusTooManyRequests, code: "subjects", title: "The key has asked for all the different numbers it may ask for today"}
 	refuseAudit       = &refusal{status: http.StatusServiceUnavailable, code: "audit", title: "What this call does cannot be written into the audit log"}
+	refuseGone        = &refusal{status: 499, code: "store", title: "The store was not waited for"} // nobody reads it; the number is what others put into logs, too
 	refuseStore       = &refusal{status: http.StatusServiceUnavailable, code: "store", title: "The store cannot answer", retry: "1"}
 )
 

@@ -421,6 +421,9 @@ func callers() []string {
 // refuse answers with a problem.
 func (s *Server) refuse(c *gin.Context, err error) {
 	r := explain(err)
+	if errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil {
+		r = refuseGone // and the store is well
+	}
 	s.noteFailure(requestIDOf(c), r)
 	if r.retry != "" {
 		c.Header("Retry-After", r.retry)
@@ -438,7 +441,7 @@ func tell(c *gin.Context, status int, contentType string, b []byte) {
 
 // noteFailure logs what is no fault of the caller's.
 func (s *Server) noteFailure(id string, r *refusal) {
-	if r.code == refuseInternal.code || r.code == refuseStore.code {
+	if r != refuseGone && (r.code == refuseInternal.code || r.code == refuseStore.code) {
 		s.cfg.Log.Error("request failed", "request_id", id, "problem", r.code)
 	}
 }

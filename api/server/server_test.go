@@ -100,6 +100,21 @@ func do(t testing.TB, s *Server, method, path, body string, out any, header ...s
 	return w
 }
 
+// TestACallerWhoWentAway is no failure of the store, neither in the log nor by the status.
+func TestACallerWhoWentAway(t *testing.T) {
+	s, log := newTestServer(t)
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/assessments", strings.NewReader(signup))
+	r.Host = "localhost"
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	if w.Code != 499 || strings.Contains(log.String(), "request failed") {
+		t.Errorf("status %d, log %s", w.Code, log)
+	}
+}
+
 const signup = `{"phone_number":"+1 202 555 0143","event":"signup","account_id":"u_81","ip":"203.0.113.7","device_id":"d_5"}`
 
 // TestNothingIsAnsweredWithWhatWasAsked has a slash too many: Gin would lead on to the path without it.
