@@ -51,6 +51,9 @@ const (
 // CheckLink says whether an account is linked to a phone, and how often the
 // account changed numbers. It DOES NOT count.
 func (e *Engine) CheckLink(ctx context.Context, phone, account hashing.Subject, link hashing.LinkTag) (*LinkState, error) {
+	if phone.Kind != hashing.Phone {
+		return nil, ErrNotAPhone
+	}
 	ev := e.look()
 	ev.Subjects[hashing.Phone], ev.Subjects[hashing.Account], ev.Link = phone, account, link
 	o, err := e.cfg.Store.Observe(ctx, ev)
@@ -71,6 +74,9 @@ func (e *Engine) CheckLink(ctx context.Context, phone, account hashing.Subject, 
 
 // Lookup says what is known of a phone. It DOES NOT count.
 func (e *Engine) Lookup(ctx context.Context, phone hashing.Subject) (*Profile, error) {
+	if phone.Kind != hashing.Phone {
+		return nil, ErrNotAPhone
+	}
 	ev := e.look()
 	ev.Subjects[hashing.Phone] = phone
 	o, err := e.cfg.Store.Observe(ctx, ev)
@@ -126,6 +132,9 @@ func (e *Engine) RecordOutcome(ctx context.Context, o *Outcome) error {
 
 // Unlink takes an account off a phone. Domain and Now are set from the engine.
 func (e *Engine) Unlink(ctx context.Context, u *Unlink) error {
+	if u.Phone.Kind != hashing.Phone {
+		return ErrNotAPhone
+	}
 	u.Domain, u.Now = e.cfg.Domain, e.Now()
 	return e.cfg.Store.Unlink(ctx, u)
 }
@@ -133,6 +142,9 @@ func (e *Engine) Unlink(ctx context.Context, u *Unlink) error {
 // Release starts a new generation of a phone. Domain and Now are set from the
 // engine.
 func (e *Engine) Release(ctx context.Context, r *Release) error {
+	if r.Phone.Kind != hashing.Phone {
+		return ErrNotAPhone
+	}
 	r.Domain, r.Now = e.cfg.Domain, e.Now()
 	return e.cfg.Store.Release(ctx, r)
 }

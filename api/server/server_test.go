@@ -433,3 +433,21 @@ func TestDrain(t *testing.T) {
 		t.Errorf("serve: %v", err)
 	}
 }
+
+// TestABlockIsNoNumber names a block by its token where a number is asked for.
+func TestABlockIsNoNumber(t *testing.T) {
+	s, _ := newTestServer(t)
+	do(t, s, "POST", "/v1/lists/deny/entries", `{"phone_number":"+1 202 555 0143","entry":"range"}`, nil)
+	var page api.ListPage
+	do(t, s, "GET", "/v1/lists/deny/entries", "", &page)
+	token := `{"phone_token":"` + page.Entries[0].PhoneToken + `"`
+	for path, rest := range map[string]string{
+		"/v1/numbers/lookup": "}", "/v1/numbers/release": "}", "/v1/numbers/erase": "}", "/v1/links/check": `,"account_id":"a"}`, "/v1/links/unlink": `,"account_id":"a"}`,
+		"/v1/assessments": `,"event":"signup"}`,
+	} {
+		var p api.Problem
+		if w := do(t, s, "POST", path, token+rest, &p); w.Code != http.StatusUnprocessableEntity || len(p.Errors) != 1 || p.Errors[0].Pointer != "/phone_token" {
+			t.Errorf("%s: status %d, %s", path, w.Code, w.Body)
+		}
+	}
+}
