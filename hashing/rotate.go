@@ -36,7 +36,8 @@ func (k *Keyring) Rotate(random io.Reader, now time.Time) (*Keyring, error) {
 }
 
 // Destroy returns a keyring without the secret of an older key: what is stored under it cannot be read by anybody any more, and
-// what moved to a newer key stays. The primary key is refused, and so is an id that no key has, or one that was destroyed before.
+// what moved to a newer key stays. The primary key is refused, and so is an id that no key has, one that was destroyed before, and one while an older key
+// can be read: names and events of that one's days lead through this one to where they are now.
 func (k *Keyring) Destroy(id int) (*Keyring, error) {
 	next := k.p.v.clone()
 	key := next.key(id)
@@ -47,6 +48,8 @@ func (k *Keyring) Destroy(id int) (*Keyring, error) {
 		return nil, &KeyringError{"/keys", "the primary key", "make another one primary first: ringfence keys rotate"}
 	case key.State == Destroyed:
 		return nil, &KeyringError{"/keys", "a key that is destroyed already", "there is nothing to do"}
+	case slices.ContainsFunc(next.Keys, func(k ringKey) bool { return k.ID < id && k.State == Readable }):
+		return nil, &KeyringError{"/keys", "a key older than this one can still be read, and leads through it", "destroy that one first"}
 	}
 	clear(key.Secret)
 	key.State, key.Secret = Destroyed, nil

@@ -106,6 +106,19 @@ func TestDestroy(t *testing.T) {
 	if _, err := gone.Destroy(1); !errors.Is(err, ErrKeyring) {
 		t.Errorf("destroyed twice: %v", err)
 	}
+	third, err := after.Rotate(bytes.NewReader(bytes.Repeat([]byte{3}, keySize)), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := third.Destroy(2); !errors.Is(err, ErrKeyring) {
+		t.Errorf("destroyed while an older key can be read: %v", err)
+	}
+	if third, err = third.Destroy(1); err == nil {
+		_, err = third.Destroy(2)
+	}
+	if err != nil {
+		t.Errorf("destroyed one after the other: %v", err)
+	}
 	path := filepath.Join(t.TempDir(), "keyring.json")
 	if err := gone.WriteFile(path); err != nil {
 		t.Fatal(err)

@@ -166,7 +166,7 @@ func newKeysRotate() *cobra.Command {
 const destroyHelp = `Takes the secret of an older key out of the keyring file, and what is kept under it out of the store: nobody can read it any more, not even who
 copied the data before, unless there is a copy of the keyring. Stop the server first. Destroy old copies of the keyring, too.
 
-It refuses while subjects have not moved to a newer key. --force gives them up: their counts, links and entries on lists are gone for
+It refuses while an older key can still be read: destroy that one first. It also refuses while subjects have not moved to a newer key. --force gives them up: their counts, links and entries on lists are gone for
 ever, and it says which lists have to be imported again. Events stay until they expire; whom they are of nobody can tell any more. The
 bytes leave the disk with time, or at once with: ringfence store compact --hard`
 

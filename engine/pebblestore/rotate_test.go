@@ -169,41 +169,6 @@ func TestDestroy(t *testing.T) {
 	r.must(r.store.Close())
 }
 
-// TestDestroyAMiddleKey destroys a key from which everything moved on, while the one before it is still there: what led through it leads
-// nowhere, and nothing is damaged.
-func TestDestroyAMiddleKey(t *testing.T) {
-	r := newRotating(t)
-	number := r.number("+12025550143")
-	first := r.signup(number, "", "a")
-	ring := r.ring
-	for key := byte(2); key <= 3; key++ {
-		var err error
-		ring, err = ring.Rotate(bytes.NewReader(bytes.Repeat([]byte{key}, 32)), r.now)
-		r.must(err)
-		r.open(ring)
-		r.signup(number, "", "a")
-	}
-	r.must(verify(r.store))
-	r.must(r.store.Close())
-	done, err := Destroy(t.Context(), "store", r.options(), []hashing.KeyID{2}, false)
-	r.must(err)
-	if done.Subjects != 0 {
-		t.Errorf("destroyed %+v", done)
-	}
-	ring, err = ring.Destroy(2)
-	r.must(err)
-	r.store = nil
-	r.open(ring)
-	r.must(verify(r.store))
-	o := &engine.Outcome{Event: first.ID, Kind: scoring.Abuse}
-	r.must(r.engine.RecordOutcome(t.Context(), o))
-	if a := r.signup(number, "", "a"); a.Links.Count != 1 || a.Phone.Key != 3 {
-		t.Errorf("what had moved is not as it was: %+v", a.Links)
-	}
-	r.must(verify(r.store))
-	r.must(r.store.Close())
-}
-
 // checkDestroyed looks for what was known of a number that had moved and one that had not.
 func (r *rotating) checkDestroyed(moved, lost *engine.Assessment) {
 	r.t.Helper()
