@@ -19,8 +19,11 @@ import (
 // they will be.
 type migration struct {
 	domain  hashing.DomainID
+	now     int64
 	to      hashing.Version
 	moved   []moved
+	swept   []hashing.Subject // idle ones, of which nothing is left to move
+	listed  []onList          // entries that are written already
 	older   []hashing.Version // by whose tags others may know them
 	changed hashing.Subjects  // those of to whose records change
 }
@@ -29,6 +32,12 @@ type migration struct {
 type moved struct {
 	from, to hashing.Subject
 	lists    []uint16
+}
+
+// onList is a subject on a list.
+type onList struct {
+	list    uint16
+	subject hashing.Subject
 }
 
 // Migrate implements engine.Store. It looks first, since nearly always there is nothing to move.
@@ -58,13 +67,13 @@ func (s *Store) Migrate(ctx context.Context, m *engine.Migration) error {
 	return t.commit(m.Domain, nil)
 }
 
-func (g *migration) needed() bool { return g.changed != hashing.Subjects{} }
+func (g *migration) needed() bool { return g.changed != hashing.Subjects{} || len(g.swept) > 0 }
 
 // beginMigration locks all versions of the subjects, and says what has to move.
 func (s *Store) beginMigration(ctx context.Context, m *engine.Migration,
 	begin func(context.Context, ...hashing.Subject) (*tx, error),
 ) (*tx, *migration, error) {
-	g := &migration{domain: m.Domain, to: m.To}
+	g := &migration{domain: m.Domain, now: s.clock.see(m.Now), to: m.To}
 	for {
 		if _, err := s.follow(g.to.Subjects[:], nil); err != nil { // one given by an old token
 			return nil, nil, err
@@ -166,7 +175,8 @@ func (t *tx) retag(g *migration, old *hashing.Version) {
 	}
 }
 
-// planOne moves the record of one subject in memory, if there is one.
+// planOne moves the record of one subject in memory, if there is one. One that may be swept is swept: or what comes of its older name
+// would depend on whether that was done before.
 func (t *tx) planOne(g *migration, from, to hashing.Subject) error {
 	if !from.Given() || !to.Given() || from.Key >= to.Key {
 		return nil
@@ -174,6 +184,13 @@ func (t *tx) planOne(g *migration, from, to hashing.Subject) error {
 	var old record.Record
 	if err := t.load(from, &old); err != nil || len(old.Bytes()) == 0 {
 		return err
+	}
+	if old.Generation() == 0 && t.s.sweepable(from.Kind, &old, g.now) {
+		g.swept = append(g.swept, from)
+		return nil
+	}
+	if old.Void(record.TimeOf(g.now)) {
+		return nil
 	}
 	m := moved{from: from, to: to}
 	old.Memberships(func(list uint16, _ int64) { m.lists = append(m.lists, list) })
@@ -184,6 +201,11 @@ func (t *tx) planOne(g *migration, from, to hashing.Subject) error {
 
 // migrate writes what was planned.
 func (t *tx) migrate(g *migration) error {
+	for _, s := range g.swept {
+		if err := t.sweepOne(s); err != nil {
+			return err
+		}
+	}
 	for _, m := range g.moved {
 		var gone record.Record
 		if err := t.putBecame(m.from, &gone); err != nil {
@@ -203,6 +225,19 @@ func (t *tx) migrate(g *migration) error {
 	}
 	t.put(&g.changed)
 	return nil
+}
+
+// sweepOne does to a subject what the sweeper would.
+func (t *tx) sweepOne(s hashing.Subject) error {
+	var r record.Record
+	if err := t.load(s, &r); err != nil {
+		return err
+	}
+	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: record.OpSweep, Time: t.now, Now: t.now}
+	t.effect.Subjects[s.Kind] = s
+	t.effect.Apply(s.Kind, &r)
+	t.putCopy(s, &r)
+	return t.putJournal()
 }
 
 // putBecame writes that a record is from now on what it is in memory.
@@ -230,15 +265,15 @@ func (t *tx) putForward(g *migration, m moved) error {
 		}
 	}
 	for _, list := range m.lists {
-		if err := t.moveListing(list, m); err != nil {
+		if err := t.moveListing(g, list, m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// moveListing moves the entry of a subject on a list, unless there is one already.
-func (t *tx) moveListing(list uint16, m moved) error {
+// moveListing moves the entry of a subject on a list, unless there is one already, of a newer name of it maybe.
+func (t *tx) moveListing(g *migration, list uint16, m moved) error {
 	domain, known := t.s.lists.domain(list)
 	if !known {
 		return nil
@@ -251,7 +286,8 @@ func (t *tx) moveListing(list uint16, m moved) error {
 	if err != nil {
 		return err
 	}
-	if there == nil {
+	if at := (onList{list, m.to}); there == nil && !slices.Contains(g.listed, at) {
+		g.listed = append(g.listed, at)
 		t.key = m.to.Append(appendEntriesPrefix(t.key[:0], domain, list))
 		t.value = appendListing(t.value[:0], *old)
 		if err := t.writes().Set(t.key, t.value, nil); err != nil {

@@ -13,6 +13,11 @@ func (r *Record) Idle(now Time, seconds uint32) bool {
 	return last != 0 && int64(last)+int64(seconds) <= int64(now) && r.Links() == 0 && !r.listed(now)
 }
 
+// Void reports whether the record holds nothing but that the subject was on lists, none of which is in force.
+func (r *Record) Void(now Time) bool {
+	return r.Empty() && r.Generation() == 0 && r.Newest() == 0 && !r.listed(now)
+}
+
 // listed reports whether the subject is on a list in force.
 func (r *Record) listed(now Time) (is bool) {
 	r.Lists(now, func(uint16) { is = true })

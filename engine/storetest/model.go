@@ -78,6 +78,19 @@ func (m *model) idle(s hashing.Subject) bool {
 	return len(sm.happened) > 0 && len(sm.links) == 0 && len(m.listsAt(&listed, m.now)) == 0
 }
 
+// happened reports whether anything did to a subject that is kept.
+func (m *model) happened(s hashing.Subject) bool {
+	sm := m.subject(s)
+	return len(sm.happened) > 0 || sm.generation > 0
+}
+
+// nothing reports whether nothing is kept of a subject, no list that it is on included.
+func (m *model) nothing(s hashing.Subject) bool {
+	var alone hashing.Subjects
+	alone[s.Kind] = s
+	return !m.happened(s) && len(m.listsAt(&alone, m.now)) == 0
+}
+
 // logged reports whether an event is in the log.
 func (m *model) logged(e *eventModel) bool { return !e.erased && e.recorded > m.now-90*days }
 

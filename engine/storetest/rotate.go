@@ -98,6 +98,9 @@ func (m *machine) at(rt *rapid.T, subjects hashing.Subjects, link hashing.LinkTa
 		}
 	}
 	if p.Given() {
+		if key := int(to.Subjects[hashing.Phone].Key - p.Key); key == m.key && !m.named[p][key] && m.model.nothing(p) {
+			delete(m.named, p) // nothing moves
+		}
 		note(m.named, p, int(to.Subjects[hashing.Phone].Key-p.Key))
 	}
 	m.check(rt, m.w.store.Migrate(m.w.ctx(), &engine.Migration{Domain: domain, Now: m.model.now, To: to, From: from}))
@@ -110,7 +113,7 @@ func (m *machine) staleToken(rt *rapid.T) {
 	n, key := rapid.IntRange(0, few-1).Draw(rt, "phone"), rapid.IntRange(0, 3).Draw(rt, "token")
 	p, a := phone(n), rapid.IntRange(0, few-1).Draw(rt, "account")
 	m.dropIdle(p)
-	if sm := m.model.subject(p); key > m.key || (m.named[p][key] || key == m.key) && (len(sm.happened) > 0 || sm.generation > 0) {
+	if key > m.key || (m.named[p][key] || key == m.key) && m.model.happened(p) {
 		return
 	}
 	alone := verified(n, a, m.model.now)
@@ -378,15 +381,36 @@ func (w *world) stale(ev *engine.Event) {
 	equal(w.t, "events of its timeline", len(events), 0)
 }
 
-// staleBeforeSwept has an idle phone come by its token, whether it was swept or not.
-func staleBeforeSwept(w *world) {
+// staleIdle has an idle phone come by its token, whether it was swept or not, and again when its number has come back.
+func staleIdle(w *world) {
 	now := w.pass(0)
-	w.assess(signup(1, 1, now), 0)
-	w.assess(signup(2, 2, now), 0)
+	for p := range 2 {
+		w.assess(signup(p, p, now), 0)
+	}
 	now = w.pass(200 * days)
-	w.stale(byToken(1, 1, 0, now))
+	w.stale(byToken(0, 0, 0, now))
+	w.assess(w.migrate(signup(0, 0, now), 1), 0)
 	w.sweep(now)
-	w.stale(byToken(2, 2, 0, now))
+	w.assess(w.migrate(signup(1, 1, now), 1), 0)
+	for p := range 2 {
+		w.stale(byToken(p, p, 0, now))
+		equal(w.t, "signups", w.look(byToken(p, p, 1, now)).Records[hashing.Phone].Total(scoring.Signup), 1)
+	}
+	w.verified()
+}
+
+// listedTwice has a number come to a third key that is on a list by both of its older names: that of the newer one holds.
+func listedTwice(w *world) {
+	for key, until := range []int64{start + 60, 0} {
+		w.must(w.store.PutEntries(w.ctx(), domain, []engine.ListEntry{{List: "named", Subject: under(phone(1), key), Added: start, Expires: until}}, nil))
+	}
+	w.assess(w.migrate(signup(1, 1, start+10), 2), 0)
+	w.verified()
+	entries, err := w.store.Entries(w.ctx(), domain, "named", hashing.Subject{}, 10, start+10)
+	w.must(err)
+	if len(entries) != 1 || entries[0].Subject != under(phone(1), 2) || entries[0].Expires != 0 {
+		w.t.Errorf("entries: %+v", entries)
+	}
 }
 
 // outcomeOfIdle has an outcome link an account to a phone that was swept, by an event that was recorded late under an older key, when the number has
