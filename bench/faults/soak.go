@@ -19,7 +19,7 @@ import (
 // What a soaked server may keep: little, so that all of it is full within the first minutes, and what still grows then is a leak. Its
 // log loses the oldest minutes as new ones come.
 var soaked = []string{
-	"--cache-bytes", "2097152", "--block-cache-bytes", "1048576", "--memtable-bytes", "1048576", "--log-bytes", "16777216",
+	"--cache-bytes", "2097152", "--dirty-bytes", "134217728", "--block-cache-bytes", "1048576", "--memtable-bytes", "1048576", "--log-bytes", "16777216",
 }
 
 // How the people of a soak are met: the regulars in nearly every event, and in one of seldomEvery one of the many, in turn.
