@@ -441,7 +441,7 @@ func tell(c *gin.Context, status int, contentType string, b []byte) {
 
 // noteFailure logs what is no fault of the caller's.
 func (s *Server) noteFailure(id string, r *refusal) {
-	if r != refuseGone && (r.code == refuseInternal.code || r.code == refuseStore.code) {
+	if r == refuseInternal || r == refuseStore {
 		s.cfg.Log.Error("request failed", "request_id", id, "problem", r.code)
 	}
 }

@@ -60,16 +60,11 @@ func (t *tx) forgetIdle(subjects *hashing.Subjects) (idle hashing.Subjects, err 
 	if !found {
 		return idle, nil
 	}
-	return idle, t.forget(record.OpLapse, &idle)
-}
-
-// forget makes the effect of an op that forgets subjects, and writes it to the journal.
-func (t *tx) forget(op record.Op, subjects *hashing.Subjects) error {
-	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: op, Time: t.now, Now: t.now, Subjects: *subjects}
-	for kind, s := range subjects {
+	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: record.OpLapse, Time: t.now, Now: t.now, Subjects: idle}
+	for kind, s := range idle {
 		if s.Given() {
 			t.effect.Apply(hashing.Kind(kind), &t.records[kind])
 		}
 	}
-	return t.putJournal()
+	return idle, t.putJournal()
 }

@@ -202,7 +202,8 @@ func (t *tx) planOne(g *migration, from, to hashing.Subject) error {
 // migrate writes what was planned.
 func (t *tx) migrate(g *migration) error {
 	for _, s := range g.swept {
-		if err := t.sweepOne(s); err != nil {
+		var r record.Record
+		if err := errors.Join(t.load(s, &r), t.sweepOne(s, &r)); err != nil {
 			return err
 		}
 	}
@@ -225,19 +226,6 @@ func (t *tx) migrate(g *migration) error {
 	}
 	t.put(&g.changed)
 	return nil
-}
-
-// sweepOne does to a subject what the sweeper would.
-func (t *tx) sweepOne(s hashing.Subject) error {
-	var r record.Record
-	if err := t.load(s, &r); err != nil {
-		return err
-	}
-	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: record.OpSweep, Time: t.now, Now: t.now}
-	t.effect.Subjects[s.Kind] = s
-	t.effect.Apply(s.Kind, &r)
-	t.putCopy(s, &r)
-	return t.putJournal()
 }
 
 // putBecame writes that a record is from now on what it is in memory.

@@ -153,15 +153,21 @@ func (s *Store) sweepSubjects(ctx context.Context, keys [][]byte, now int64, swe
 		if !s.sweepable(subject.Kind, r, now) {
 			continue
 		}
-		var alone hashing.Subjects
-		alone[subject.Kind] = subject
-		if err := t.forget(record.OpSweep, &alone); err != nil {
+		if err := t.sweepOne(subject, r); err != nil {
 			return err
 		}
-		t.putCopy(subject, r)
 		swept.Subjects++
 	}
 	return t.commit(0, nil)
+}
+
+// sweepOne forgets a subject, whose record r is, and tells the journal.
+func (t *tx) sweepOne(s hashing.Subject, r *record.Record) error {
+	t.effect = record.Effect{Seq: t.s.nextSeq(), Op: record.OpSweep, Time: t.now, Now: t.now}
+	t.effect.Subjects[s.Kind] = s
+	t.effect.Apply(s.Kind, r)
+	t.putCopy(s, r)
+	return t.putJournal()
 }
 
 // sweepKeys forgets idempotency keys. While it looks again, nobody can use one of them anew.

@@ -98,10 +98,11 @@ func (m *machine) at(rt *rapid.T, subjects hashing.Subjects, link hashing.LinkTa
 		}
 	}
 	if p.Given() {
-		if key := int(to.Subjects[hashing.Phone].Key - p.Key); key == m.key && !m.named[p][key] && m.model.nothing(p) {
-			delete(m.named, p) // nothing moves
+		key := int(to.Subjects[hashing.Phone].Key - p.Key)
+		if key == m.key && !m.named[p][key] && m.model.nothing(p) {
+			delete(m.named, p) // nothing moves, so that no older name leads on
 		}
-		note(m.named, p, int(to.Subjects[hashing.Phone].Key-p.Key))
+		note(m.named, p, key)
 	}
 	m.check(rt, m.w.store.Migrate(m.w.ctx(), &engine.Migration{Domain: domain, Now: m.model.now, To: to, From: from}))
 	return to
