@@ -50,6 +50,8 @@ func Closed(workers int, d time.Duration, limit uint64, work Worker) *Result {
 // Open asks perSecond times a second for a time, at random moments as independent callers do. What it says of times to answer
 // begins when an event was due, even if all workers were busy then.
 func Open(workers int, perSecond float64, d time.Duration, work Worker) *Result {
+	// The thread that waits for the next event keeps one of the processors that goroutines run on while it sleeps.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1))
 	due := make(chan time.Time, 1<<16)
 	stop := pace(due, perSecond, d)
 	defer stop()

@@ -32,12 +32,7 @@ func BenchmarkFloor(b *testing.B) {
 			if err := batch.Set(key, value, nil); err != nil {
 				return err
 			}
-			if err := s.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
-				return err
-			}
-			s.waits.came.Add(1)
-			defer s.waits.left.Add(1)
-			return batch.SyncWait()
+			return s.db.Apply(batch, pebble.Sync)
 		}
 	})
 	if r.Failed > 0 {

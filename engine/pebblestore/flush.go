@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -176,8 +177,10 @@ func (f *flusher) flushGroup(group int) error {
 		sh.mu.Lock()
 		f.dirty.Add(-sh.clean(f.count, f.buf.add))
 		sh.mu.Unlock()
+		f.buf.sort()
+		runtime.Gosched() // who waits for an answer goes first
 	}
-	if len(f.buf.rows) > 0 {
+	if f.buf.n > 0 {
 		if err := f.write(group); err != nil {
 			return err
 		}
@@ -196,26 +199,33 @@ func (f *flusher) write(group int) error {
 	if err := f.s.logIsDurable(); err != nil {
 		return err
 	}
-	f.buf.sort()
 	var paths []string
-	for rows := f.buf.rows; len(rows) > 0; {
-		n := 1
-		for n < len(rows) && rows[n].key[1] == rows[0].key[1] { // one kind a table, so that tables do not span each other
-			n++
+	for _, p := range f.buf.parts {
+		if len(p.rows) == 0 {
+			continue
 		}
 		path := f.s.opts.FS.PathJoin(f.s.aside, fmt.Sprintf("%d-%d-%d.sst", f.count, group, len(paths)))
-		if err := f.s.writeTable(path, rows[:n], f.buf.data); err != nil {
+		if err := f.s.writeTable(path, p.rows, f.buf.data); err != nil {
 			return err
 		}
-		paths, rows = append(paths, path), rows[n:]
+		paths = append(paths, path)
 	}
 	return f.s.db.Ingest(context.Background(), paths)
 }
 
-// copies are records on their way into a table.
+// copies are records on their way into tables.
 type copies struct {
-	rows []copied
-	data []byte
+	parts []part
+	n     int // rows of all parts
+	data  []byte
+}
+
+// part is the records of one kind and key, which make a table: tables do not span each other then.
+type part struct {
+	kind   hashing.Kind
+	key    hashing.KeyID
+	rows   []copied
+	sorted int // rows in order, from the first
 }
 
 type copied struct {
@@ -223,21 +233,44 @@ type copied struct {
 	start, size int // of the record in data; no bytes for a record that is no more
 }
 
-func (c *copies) reset() { c.rows, c.data = c.rows[:0], c.data[:0] }
+func (c *copies) reset() {
+	for i := range c.parts {
+		c.parts[i].rows, c.parts[i].sorted = c.parts[i].rows[:0], 0
+	}
+	c.n, c.data = 0, c.data[:0]
+}
 
 func (c *copies) add(s hashing.Subject, b []byte) {
 	row := copied{start: len(c.data), size: len(b)}
 	appendSubjectKey(row.key[:0], s)
 	c.data = append(c.data, b...)
-	c.rows = append(c.rows, row)
+	p := c.part(s)
+	p.rows = append(p.rows, row)
+	c.n++
 }
 
+func (c *copies) part(s hashing.Subject) *part {
+	for i := range c.parts {
+		if p := &c.parts[i]; p.kind == s.Kind && p.key == s.Key {
+			return p
+		}
+	}
+	c.parts = append(c.parts, part{kind: s.Kind, key: s.Key})
+	return &c.parts[len(c.parts)-1]
+}
+
+// sort brings what was added since the last call into the order of its keys: all of it lies behind what was there, as shards follow
+// each other. Sorting a group at once would take a processor for ten milliseconds.
 func (c *copies) sort() {
-	slices.SortFunc(c.rows, func(a, b copied) int {
-		return cmp.Or(
-			cmp.Compare(binary.BigEndian.Uint64(a.key[:]), binary.BigEndian.Uint64(b.key[:])),
-			bytes.Compare(a.key[8:], b.key[8:]))
-	})
+	for i := range c.parts {
+		p := &c.parts[i]
+		slices.SortFunc(p.rows[p.sorted:], func(a, b copied) int {
+			return cmp.Or(
+				cmp.Compare(binary.BigEndian.Uint64(a.key[:]), binary.BigEndian.Uint64(b.key[:])),
+				bytes.Compare(a.key[8:], b.key[8:]))
+		})
+		p.sorted = len(p.rows)
+	}
 }
 
 // writeTable writes sorted records to a file that the store can take over.

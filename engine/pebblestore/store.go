@@ -253,7 +253,7 @@ func (s *Store) openDB(dir string) error {
 	}
 	s.dir = dir
 	s.space.begin(dir)
-	s.fs = s.space.fs()
+	s.fs = politeFS{s.space.fs()}
 	s.guard = newGuard(s.fs, dir)
 	if err = errors.Join(s.vouched(), checkSums(s.fs, dir), s.guard.check(), checkLogs(s.fs, dir)); err == nil {
 		err = dropSums(s.fs, dir)
@@ -323,7 +323,6 @@ func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		L0CompactionThreshold:       4,
 		LBaseMaxBytes:               64 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-		WALMinSyncInterval:          s.waits.rest,
 		Logger:                      pebbleLog{s},
 		EventListener:               (&background{s: s}).listener(),
 		DisableWAL:                  s.opts.volatile,

@@ -239,28 +239,14 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 		}
 		t.s.once.RLock()
 	}
-	if t.batch == nil {
-		return t.commitNothing()
+	if t.batch != nil {
+		t.failOn(t.apply())
 	}
-	t.failOn(t.apply())
 	if once != nil {
 		t.s.once.RUnlock()
 	}
 	t.keep()
-	if t.later || t.s.opts.volatile {
-		return nil
-	}
-	t.unlock()
-	t.s.waits.came.Add(1)
-	defer t.s.waits.left.Add(1)
-	t.failOn(t.batch.SyncWait())
-	return nil
-}
-
-// commitNothing returns when what made the step change nothing is durable: it may be the change of somebody who still waits for
-// the log, and whoever is told that there was nothing to do takes it for done.
-func (t *tx) commitNothing() error {
-	if !t.later {
+	if !t.later { // where nothing changed, too: what made it so may be the change of somebody who still waits for the log
 		t.unlock()
 		t.s.awaitLog()
 	}
@@ -282,9 +268,7 @@ func (s *Store) awaitLog() {
 	if s.opts.volatile || s.logged.all() {
 		return
 	}
-	s.waits.came.Add(1)
-	defer s.waits.left.Add(1)
-	if err := s.syncLog(nil); err != nil {
+	if err := s.waits.share(func() error { return s.syncLog(nil) }); err != nil {
 		s.fail(err)
 	}
 }
@@ -314,17 +298,11 @@ func (l *progress) reach(n uint64) {
 	}
 }
 
-// apply adds the batch to what others see, and begins to make it durable unless that is for later.
+// apply adds the batch to what others see, and to the log, which is not durable yet.
 func (t *tx) apply() error {
 	t.s.logged.begun.Add(1)
 	defer t.s.logged.applied.Add(1)
-	if t.later || t.s.opts.volatile {
-		return t.s.db.Apply(t.batch, pebble.NoSync)
-	}
-	// Pebble marks ApplyNoSyncWait as not yet meant for others. What we rely on
-	// is that it applies and orders as Apply does, and that SyncWait returns
-	// only when the log is durable past the batch: TestPowerCut holds both.
-	return t.s.db.ApplyNoSyncWait(t.batch, pebble.Sync)
+	return t.s.db.Apply(t.batch, pebble.NoSync)
 }
 
 // keep makes the staged records those that others see.
