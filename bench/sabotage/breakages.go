@@ -21,11 +21,11 @@ var (
 	noSync  = []edit{{"engine/pebblestore/tx.go", "if s.opts.volatile || s.logged.all() {", "if s.opts.volatile || s != nil {"}}
 	oldSync = []edit{
 		{"engine/pebblestore/sync.go", "\tw.next = nil //", "\t//"},
-		{"engine/pebblestore/sync.go", "\tclose(s.over)\n", "\tclose(s.over)\n\tw.mu.Lock()\n\tw.next = nil\n\tw.mu.Unlock()\n"},
+		{"engine/pebblestore/sync.go", "\ts.err = do()\n", "\ts.err = do()\n\tw.mu.Lock()\n\tw.next = nil\n\tw.mu.Unlock()\n"},
 	}
 	noWait = []edit{{"engine/pebblestore/tx.go", "\tdefer s.leave()\n\ts.awaitLog()\n", "\tdefer s.leave()\n"}}
 	noOnce = []edit{{"engine/idempotency.go", "if err != nil || r == nil {", "if err != nil || r == nil || r.Expires > 0 {"}}
-	noFail = []edit{{"engine/pebblestore/tx.go", "func (t *tx) failOn(err error) {\n\tif err != nil {", "func (t *tx) failOn(err error) {\n\tif err != nil && t == nil {"}}
+	noFail = []edit{{"engine/pebblestore/tx.go", "return s.syncLog(nil) }); err != nil {", "return s.syncLog(nil) }); err != nil && s == nil {"}}
 )
 
 // noLock lets others at the subjects between reading and writing them.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -178,7 +177,7 @@ func (f *flusher) flushGroup(group int) error {
 		f.dirty.Add(-sh.clean(f.count, f.buf.add))
 		sh.mu.Unlock()
 		f.buf.sort()
-		runtime.Gosched() // who waits for an answer goes first
+		f.s.manners.giveWay(1)
 	}
 	if f.buf.n > 0 {
 		if err := f.write(group); err != nil {
@@ -233,7 +232,9 @@ type copied struct {
 	start, size int // of the record in data; no bytes for a record that is no more
 }
 
+// reset forgets the records. The room for those of a kind and key stays as long as there were some.
 func (c *copies) reset() {
+	c.parts = slices.DeleteFunc(c.parts, func(p part) bool { return len(p.rows) == 0 })
 	for i := range c.parts {
 		c.parts[i].rows, c.parts[i].sorted = c.parts[i].rows[:0], 0
 	}

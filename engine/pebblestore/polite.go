@@ -3,22 +3,47 @@ package pebblestore
 import (
 	"runtime"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// politeFS is a file system on which whoever writes a table lets others work before each block.
+// manners are those of work that lets others go first.
+type manners struct{ until atomic.Int64 } // when it may give way again, in Unix nanoseconds
+
+// longTurn is a turn of others that was no service to callers: all of them together take less, work that leaves a processor only when it
+// has to takes 10 ms.
+const longTurn = 5 * time.Millisecond
+
+// giveWay lets others work, each once. When that took long, it does not do so again for patience times as long: where other work fills the
+// processors, nothing would get done here.
+func (m *manners) giveWay(patience time.Duration) {
+	start := time.Now()
+	if start.UnixNano() < m.until.Load() {
+		return
+	}
+	runtime.Gosched()
+	if took := time.Since(start); took > longTurn {
+		m.until.Store(start.Add(took + patience*took).UnixNano())
+	}
+}
+
+// politeFS is a file system on which whoever writes a table gives way to others before each block.
 //
 // A flush or a compaction hands blocks to a goroutine that writes them. Two goroutines that wake each other in turns share one
 // slice of time (Go 1.26), and keep a processor for 10 ms before anybody else in its queue gets a turn. With as many of these
 // pairs as there are processors, all callers waited as long: for one slice after the other, as long as the tables took.
-type politeFS struct{ vfs.FS }
+type politeFS struct {
+	vfs.FS
+	manners *manners
+}
 
 // Create makes a file, a polite one for a table.
 func (fs politeFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.Create(name, c)
 	if err == nil && strings.HasSuffix(name, ".sst") {
-		f = politeFile{f}
+		f = politeFile{f, fs.manners}
 	}
 	return f, err
 }
@@ -26,9 +51,12 @@ func (fs politeFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 // Unwrap returns the file system beneath, as Pebble looks for it.
 func (fs politeFS) Unwrap() vfs.FS { return fs.FS }
 
-type politeFile struct{ vfs.File }
+type politeFile struct {
+	vfs.File
+	manners *manners
+}
 
 func (f politeFile) Write(p []byte) (int, error) {
-	runtime.Gosched()
+	f.manners.giveWay(1)
 	return f.File.Write(p)
 }

@@ -129,6 +129,7 @@ type Store struct {
 	late      atomic.Uint64
 	stalls    atomic.Uint64 // writers that had to wait for a flush
 	waits     waits         // for syncs
+	manners   manners       // of flushes and compactions
 	logged    progress
 	syncs     pulse         // of waits
 	applies   pulse         // of logged
@@ -253,7 +254,7 @@ func (s *Store) openDB(dir string) error {
 	}
 	s.dir = dir
 	s.space.begin(dir)
-	s.fs = politeFS{s.space.fs()}
+	s.fs = politeFS{s.space.fs(), &s.manners}
 	s.guard = newGuard(s.fs, dir)
 	if err = errors.Join(s.vouched(), checkSums(s.fs, dir), s.guard.check(), checkLogs(s.fs, dir)); err == nil {
 		err = dropSums(s.fs, dir)

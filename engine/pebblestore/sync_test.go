@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -84,11 +85,88 @@ func TestAllLearnOfAFailedSync(t *testing.T) {
 	callers.Wait()
 }
 
+// TestNobodyWaitsForASyncThatWasGivenUp has whoever syncs leave in the middle, as a caller that ends with an error that nobody returns.
+func TestNobodyWaitsForASyncThatWasGivenUp(t *testing.T) {
+	var w waits
+	began, goOn := make(chan struct{}), make(chan struct{})
+	var callers sync.WaitGroup
+	callers.Go(func() { _ = w.share(func() error { close(began); <-goOn; return nil }) })
+	<-began
+	for range 10 {
+		callers.Go(func() {
+			if err := w.share(func() error { runtime.Goexit(); return nil }); !errors.Is(err, errNotSynced) {
+				t.Errorf("one of those who did not sync: %v", err)
+			}
+		})
+	}
+	close(goOn)
+	callers.Wait()
+}
+
+// TestThoseAboutToWaitShareASync has many who are about to wait, on one processor: the first lets all of them come before it syncs.
+func TestThoseAboutToWaitShareASync(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var w waits
+	var syncs atomic.Int64
+	var callers sync.WaitGroup
+	for range 50 {
+		callers.Go(func() {
+			if err := w.share(func() error { syncs.Add(1); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	callers.Wait()
+	if n := syncs.Load(); n > 5 { // one, unless the machine took the processor away
+		t.Errorf("%d syncs for 50 who came at once", n)
+	}
+}
+
+// TestAFlushGetsItsShare flushes beside goroutines that keep all processors: it does not wait for all of them again and again.
+func TestAFlushGetsItsShare(t *testing.T) {
+	var m manners
+	var stop atomic.Bool
+	var others sync.WaitGroup
+	for range 2 * runtime.GOMAXPROCS(0) {
+		others.Go(func() {
+			for !stop.Load() {
+			}
+		})
+	}
+	long, given := 0, 0
+	for start := time.Now(); time.Since(start) < time.Second/2; given++ {
+		turn := time.Now()
+		m.giveWay(1)
+		if time.Since(turn) > longTurn {
+			long++
+		}
+	}
+	stop.Store(true)
+	others.Wait()
+	if given < 10*long {
+		t.Errorf("of %d turns, %d took long", given, long)
+	}
+}
+
+// TestAStoreWritesTablesPolitely holds that the store's own tables are such.
+func TestAStoreWritesTablesPolitely(t *testing.T) {
+	s := mustOpen(t, Options{Keys: testKeys, Create: true, FS: vfs.NewMem()})
+	defer func() { _ = s.Close() }()
+	f, err := s.fs.Create("1.sst", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, polite := f.(politeFile); !polite {
+		t.Errorf("a table is a %T", f)
+	}
+	_ = f.Close()
+}
+
 // TestTablesAreWrittenPolitely writes a table on one processor: somebody else gets a turn before each block.
 func TestTablesAreWrittenPolitely(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for name, polite := range map[string]bool{"1.sst": true, "1.log": false} {
-		f, err := politeFS{vfs.NewMem()}.Create(name, vfs.WriteCategoryUnspecified)
+		f, err := politeFS{vfs.NewMem(), new(manners)}.Create(name, vfs.WriteCategoryUnspecified)
 		if err != nil {
 			t.Fatal(err)
 		}
