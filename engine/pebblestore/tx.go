@@ -240,7 +240,9 @@ func (t *tx) commit(domain hashing.DomainID, once *engine.Once) error {
 		t.s.once.RLock()
 	}
 	if t.batch != nil {
-		t.failOn(t.apply())
+		if err := t.apply(); err != nil {
+			t.s.fail(err)
+		}
 	}
 	if once != nil {
 		t.s.once.RUnlock()
@@ -327,12 +329,6 @@ func (t *tx) keep() {
 	}
 	t.staged = t.staged[:0]
 	t.s.flush.note(t.changes, soiled)
-}
-
-func (t *tx) failOn(err error) {
-	if err != nil {
-		t.s.fail(err)
-	}
 }
 
 // observe counts an event in the records, in memory, and shows what is seen
