@@ -179,7 +179,7 @@ func (f *flusher) flushGroup(group int) error {
 		f.buf.sort()
 		f.s.manners.giveWay(1)
 	}
-	if f.buf.n > 0 {
+	if f.buf.any() {
 		if err := f.write(group); err != nil {
 			return err
 		}
@@ -215,7 +215,6 @@ func (f *flusher) write(group int) error {
 // copies are records on their way into tables.
 type copies struct {
 	parts []part
-	n     int // rows of all parts
 	data  []byte
 }
 
@@ -238,7 +237,11 @@ func (c *copies) reset() {
 	for i := range c.parts {
 		c.parts[i].rows, c.parts[i].sorted = c.parts[i].rows[:0], 0
 	}
-	c.n, c.data = 0, c.data[:0]
+	c.data = c.data[:0]
+}
+
+func (c *copies) any() bool {
+	return slices.ContainsFunc(c.parts, func(p part) bool { return len(p.rows) > 0 })
 }
 
 func (c *copies) add(s hashing.Subject, b []byte) {
@@ -247,7 +250,6 @@ func (c *copies) add(s hashing.Subject, b []byte) {
 	c.data = append(c.data, b...)
 	p := c.part(s)
 	p.rows = append(p.rows, row)
-	c.n++
 }
 
 func (c *copies) part(s hashing.Subject) *part {
