@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -177,7 +178,7 @@ func (f *flusher) flushGroup(group int) error {
 		f.dirty.Add(-sh.clean(f.count, f.buf.add))
 		sh.mu.Unlock()
 		f.buf.sort()
-		f.s.manners.giveWay(1)
+		f.s.manners.giveWay(1, runtime.Gosched)
 	}
 	if f.buf.any() {
 		if err := f.write(group); err != nil {

@@ -16,14 +16,14 @@ type manners struct{ until atomic.Int64 } // when it may give way again, in Unix
 // has to takes 10 ms.
 const longTurn = 5 * time.Millisecond
 
-// giveWay lets others work, each once. When that took long, it does not do so again for patience times as long: where other work fills the
+// giveWay calls turn, which lets others work. When that took long, it does not do so again for patience times as long: where other work fills the
 // processors, nothing would get done here.
-func (m *manners) giveWay(patience time.Duration) {
+func (m *manners) giveWay(patience time.Duration, turn func()) {
 	start := time.Now()
 	if start.UnixNano() < m.until.Load() {
 		return
 	}
-	runtime.Gosched()
+	turn()
 	if took := time.Since(start); took > longTurn {
 		m.until.Store(start.Add(took + patience*took).UnixNano())
 	}
@@ -57,6 +57,6 @@ type politeFile struct {
 }
 
 func (f politeFile) Write(p []byte) (int, error) {
-	f.manners.giveWay(1)
+	f.manners.giveWay(1, runtime.Gosched)
 	return f.File.Write(p)
 }

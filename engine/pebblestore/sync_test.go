@@ -152,6 +152,34 @@ func TestThoseAboutToWaitShareASync(t *testing.T) {
 	}
 }
 
+// TestASyncWaitsForThoseWhoWereTold has four wait for a sync while three were told of the last one and have not run yet, on one processor: the sync begins
+// when one of them has.
+func TestASyncWaitsForThoseWhoWereTold(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var w waits
+	w.came.Store(3)
+	var syncs atomic.Int64
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			if err := w.share(func() error { syncs.Add(1); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 1000 {
+		runtime.Gosched()
+	}
+	if w.came.Load() != 7 || syncs.Load() != 0 {
+		t.Errorf("%d of 4 wait, and %d syncs have begun", w.came.Load()-3, syncs.Load())
+	}
+	w.leave()
+	callers.Wait()
+	if n := syncs.Load(); n != 1 {
+		t.Errorf("%d syncs for four", n)
+	}
+}
+
 // TestNobodyGivesWayForEver gives way, on one processor, to somebody who keeps it for long: that one has no other turn for a while.
 func TestNobodyGivesWayForEver(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -168,11 +196,11 @@ func TestNobodyGivesWayForEver(t *testing.T) {
 		}
 	})
 	for turns.Load() == 0 {
-		m.giveWay(100)
+		m.giveWay(100, runtime.Gosched)
 	}
 	before := turns.Load()
 	for range 100 {
-		m.giveWay(100)
+		m.giveWay(100, runtime.Gosched)
 	}
 	if n := turns.Load() - before; n > 5 { // none, unless the machine took the processor away
 		t.Errorf("somebody who keeps the processor had %d turns of 100", n)
