@@ -24,6 +24,7 @@ type shard struct {
 	// Guarded by mu.
 	index  index
 	slots  []slot
+	last   uint32   // slot that was found last: most are looked for twice in a row, to be read and to be put
 	free   []uint32 // slots not in use
 	dirty  []uint32 // slots whose record the tables do not have, in the order in which they changed
 	cells  cells
@@ -51,10 +52,26 @@ const slotCost = 96
 
 func (sl *slot) cost() int64 { return int64(sl.cell.room()) + slotCost }
 
+// seek looks for a subject, as find does, which finds it again for nothing when it comes next.
+func (sh *shard) seek(s *hashing.Subject) (i uint32, known bool) {
+	if i, known = sh.index.find(sh.slots, s); known {
+		sh.last = i
+	}
+	return i, known
+}
+
+// find returns the slot of a subject.
+func (sh *shard) find(s *hashing.Subject) (i uint32, known bool) {
+	if int(sh.last) < len(sh.slots) && sh.slots[sh.last].subject == *s {
+		return sh.last, true
+	}
+	return sh.seek(s)
+}
+
 // get returns the record of a subject if it is in memory, empty when there is none at all.
 // The bytes are the shard's, until the next put.
 func (sh *shard) get(s hashing.Subject) (b []byte, known bool) {
-	i, known := sh.index.find(sh.slots, &s)
+	i, known := sh.find(&s)
 	if !known {
 		return nil, false
 	}
@@ -66,7 +83,7 @@ func (sh *shard) get(s hashing.Subject) (b []byte, known bool) {
 // put keeps a record, which it copies. One that the tables do not have is dirty, and
 // stays until they do. It returns how many more bytes are dirty now.
 func (sh *shard) put(s hashing.Subject, b []byte, dirty bool) int64 {
-	i, known := sh.index.find(sh.slots, &s)
+	i, known := sh.find(&s)
 	if known {
 		sl := &sh.slots[i]
 		sh.held -= sl.cost()

@@ -141,6 +141,11 @@ func (t *tx) load(s hashing.Subject, r *record.Record) error {
 // loadAll reads the records of an event's subjects and shows them as what was
 // seen.
 func (t *tx) loadAll(subjects *hashing.Subjects) error {
+	for kind := range subjects { // all before the first is read: a processor looks for several at a time, and waits for memory once
+		if s := &subjects[kind]; s.Given() {
+			t.s.shards[shardOf(*s)].seek(s)
+		}
+	}
 	for kind, s := range subjects {
 		t.seen.Records[kind] = nil
 		if !s.Given() {
