@@ -178,7 +178,7 @@ func (f *flusher) flushGroup(group int) error {
 		f.dirty.Add(-sh.clean(f.count, f.buf.add))
 		sh.mu.Unlock()
 		f.buf.sort()
-		f.s.manners.giveWay(1, runtime.Gosched)
+		f.s.manners.giveWay(runtime.Gosched)
 	}
 	if f.buf.any() {
 		if err := f.write(group); err != nil {

@@ -12,20 +12,20 @@ import (
 // manners are those of work that lets others go first.
 type manners struct{ until atomic.Int64 } // when it may give way again, in Unix nanoseconds
 
-// longTurn is a turn of others that was no service to callers: all of them together take less, work that leaves a processor only when it
+// longTurn is a turn of others that was no service to callers: dozens of them together take less, work that leaves a processor only when it
 // has to takes 10 ms.
 const longTurn = 5 * time.Millisecond
 
-// giveWay calls turn, which lets others work. When that took long, it does not do so again for patience times as long: where other work fills the
-// processors, nothing would get done here.
-func (m *manners) giveWay(patience time.Duration, turn func()) {
+// giveWay calls turn, which lets others work. When that took long, it does not do so again for as long: where other work fills the processors, nothing
+// would get done here.
+func (m *manners) giveWay(turn func()) {
 	start := time.Now()
 	if start.UnixNano() < m.until.Load() {
 		return
 	}
 	turn()
 	if took := time.Since(start); took > longTurn {
-		m.until.Store(start.Add(took + patience*took).UnixNano())
+		m.until.Store(start.Add(2 * took).UnixNano())
 	}
 }
 
@@ -57,6 +57,6 @@ type politeFile struct {
 }
 
 func (f politeFile) Write(p []byte) (int, error) {
-	f.manners.giveWay(1, runtime.Gosched)
+	f.manners.giveWay(runtime.Gosched)
 	return f.File.Write(p)
 }

@@ -24,7 +24,6 @@ type shard struct {
 	// Guarded by mu.
 	index  index
 	slots  []slot
-	last   uint32   // slot that was found last: most are looked for twice in a row, to be read and to be put
 	free   []uint32 // slots not in use
 	dirty  []uint32 // slots whose record the tables do not have, in the order in which they changed
 	cells  cells
@@ -32,6 +31,7 @@ type shard struct {
 	budget int64  // bound of held, as long as there is something to evict
 	hand   int    // where the search for something to evict goes on
 	stored uint32 // newest flush whose tables are part of the store
+	last   uint32 // slot that was found last: who looks for all subjects of an event, reads, and puts their records finds each three times in a row
 }
 
 // slot is one record in memory. It has no pointers.
@@ -62,7 +62,7 @@ func (sh *shard) seek(s *hashing.Subject) (i uint32, known bool) {
 
 // find returns the slot of a subject.
 func (sh *shard) find(s *hashing.Subject) (i uint32, known bool) {
-	if int(sh.last) < len(sh.slots) && sh.slots[sh.last].subject == *s {
+	if int(sh.last) < len(sh.slots) && sh.slots[sh.last].taken && sh.slots[sh.last].subject == *s {
 		return sh.last, true
 	}
 	return sh.seek(s)
@@ -92,6 +92,7 @@ func (sh *shard) put(s hashing.Subject, b []byte, dirty bool) int64 {
 		i = sh.newSlot()
 		sh.slots[i] = slot{subject: s, cell: sh.cells.put(b), taken: true}
 		sh.index.add(&s, i)
+		sh.last = i
 	}
 	sl := &sh.slots[i]
 	sl.recent = true

@@ -9,9 +9,9 @@ import (
 
 // waits are the callers that wait for a sync of the log, and the syncs: one after the other, each for everybody who waits when it begins.
 //
-// Whoever is the first to wait for the next sync does it, for all: it waits for the one under way, and then for those whom that one was
-// for, who are told but have not run yet. They are about to come back, or to leave a processor to somebody who comes, and when few of them are
-// left it syncs. So the more callers there are, the more of them share a sync, which costs the same for many as for one; one alone waits for nobody; and
+// Whoever is the first to wait for the next sync does it, for all: it waits for the one under way, gives others one turn, and then waits for
+// those whom that sync was for, who are told but have not run yet. They are about to come back, or to leave a processor to somebody who comes,
+// and when few of them are left it syncs. So the more callers there are, the more of them share a sync, which costs the same for many as for one; one alone waits for nobody; and
 // the processors have others to work on as long as anybody is waited for.
 // A timer would not do: Go's are late by up to a millisecond on an idle machine, in which ten syncs fit.
 type waits struct {
@@ -80,14 +80,14 @@ func (w *waits) tell() {
 	}
 }
 
-// enough reports whether two wait for the next sync for each who was told of the last one and has not run yet.
+// enough reports whether at least two wait for the next sync for each who was told of an earlier one and has not run yet.
 func (w *waits) enough() bool {
 	return w.next.waiting >= 2*(w.came.Load()-w.left.Load()-w.next.waiting)
 }
 
 // gather gives others a turn, and returns when enough of them wait for the sync that begins now.
 func (w *waits) gather() {
-	w.manners.giveWay(10, func() {
+	w.manners.giveWay(func() {
 		runtime.Gosched()
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"errors"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -152,31 +153,44 @@ func TestThoseAboutToWaitShareASync(t *testing.T) {
 	}
 }
 
-// TestASyncWaitsForThoseWhoWereTold has four wait for a sync while three were told of the last one and have not run yet, on one processor: the sync begins
-// when one of them has.
+// TestASyncWaitsForThoseWhoWereTold has callers wait for a sync while three were told of an earlier one and have not run yet, on one processor. It begins
+// once there are two for each of the three, be it that one of these runs or that another caller comes, or at once when nobody is waited for.
 func TestASyncWaitsForThoseWhoWereTold(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	var w waits
-	w.came.Store(3)
-	var syncs atomic.Int64
-	var callers sync.WaitGroup
-	for range 4 {
-		callers.Go(func() {
-			if err := w.share(func() error { syncs.Add(1); return nil }); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for range 1000 {
-		runtime.Gosched()
-	}
-	if w.came.Load() != 7 || syncs.Load() != 0 {
-		t.Errorf("%d of 4 wait, and %d syncs have begun", w.came.Load()-3, syncs.Load())
-	}
-	w.leave()
-	callers.Wait()
-	if n := syncs.Load(); n != 1 {
-		t.Errorf("%d syncs for four", n)
+	for name, c := range map[string]struct {
+		callers int
+		then    func(w *waits, call func())
+	}{
+		"one of them runs":    {5, func(w *waits, _ func()) { w.leave() }},
+		"another caller":      {5, func(_ *waits, call func()) { call() }},
+		"nobody waited for":   {0, func(w *waits, call func()) { w.manners.until.Store(math.MaxInt64); call() }},
+		"they run one by one": {1, func(w *waits, _ func()) { w.leave(); w.leave(); w.leave() }},
+	} {
+		var w waits
+		w.came.Store(3)
+		var syncs atomic.Int64
+		var callers sync.WaitGroup
+		call := func() {
+			callers.Go(func() {
+				if err := w.share(func() error { syncs.Add(1); return nil }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for range c.callers {
+			call()
+		}
+		for range 1000 {
+			runtime.Gosched()
+		}
+		if w.came.Load() != uint64(3+c.callers) || syncs.Load() != 0 {
+			t.Errorf("%s: %d of %d wait, and %d syncs have begun", name, w.came.Load()-3, c.callers, syncs.Load())
+		}
+		c.then(&w, call)
+		callers.Wait()
+		if n := syncs.Load(); n != 1 {
+			t.Errorf("%s: %d syncs", name, n)
+		}
 	}
 }
 
@@ -196,11 +210,11 @@ func TestNobodyGivesWayForEver(t *testing.T) {
 		}
 	})
 	for turns.Load() == 0 {
-		m.giveWay(100, runtime.Gosched)
+		m.giveWay(runtime.Gosched)
 	}
 	before := turns.Load()
 	for range 100 {
-		m.giveWay(100, runtime.Gosched)
+		m.giveWay(runtime.Gosched)
 	}
 	if n := turns.Load() - before; n > 5 { // none, unless the machine took the processor away
 		t.Errorf("somebody who keeps the processor had %d turns of 100", n)
