@@ -11,8 +11,8 @@ import (
 //
 // Whoever is the first to wait for the next sync does it, for all: it waits for the one under way, gives others one turn, and then waits for
 // those whom that sync was for, who are told but have not run yet. They are about to come back, or to leave a processor to somebody who comes,
-// and when few of them are left it syncs. So the more callers there are, the more of them share a sync, which costs the same for many as for one; one alone waits for nobody; and
-// the processors have others to work on as long as anybody is waited for.
+// and when few of them are left it syncs. So the more callers there are, the more of them share a sync, which costs the same for many as for
+// one; one alone waits for nobody; and the processors have others to work on as long as anybody is waited for.
 // A timer would not do: Go's are late by up to a millisecond on an idle machine, in which ten syncs fit.
 type waits struct {
 	came atomic.Uint64 // callers so far
