@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// waits are the callers that wait for a sync of the log, and the syncs: one after the other, each for everybody who waits when it begins.
+// waits are the callers that wait for a sync of the log, and the syncs they do: one after the other, each for everybody who waits when it
+// begins. Flushes and seals sync for themselves beside them.
 //
 // Whoever is the first to wait for the next sync does it, for all: it waits for the one under way, gives others one turn, and then waits for
 // those whom that sync was for, who are told but have not run yet. They are about to come back, or to leave a processor to somebody who comes,

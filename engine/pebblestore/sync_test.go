@@ -198,15 +198,8 @@ func TestASyncWaitsForThoseWhoWereTold(t *testing.T) {
 func TestNobodyGivesWayForEver(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var m manners
-	var turns atomic.Int64
-	var stop atomic.Bool
-	var other sync.WaitGroup
-	other.Go(func() {
-		for !stop.Load() {
-			turns.Add(1)
-			for start := time.Now(); time.Since(start) < longTurn+time.Millisecond; {
-			}
-			runtime.Gosched()
+	turns, stop := beside(func() {
+		for start := time.Now(); time.Since(start) < longTurn+time.Millisecond; {
 		}
 	})
 	for turns.Load() == 0 {
@@ -219,8 +212,22 @@ func TestNobodyGivesWayForEver(t *testing.T) {
 	if n := turns.Load() - before; n > 5 { // none, unless the machine took the processor away
 		t.Errorf("somebody who keeps the processor had %d turns of 100", n)
 	}
-	stop.Store(true)
-	other.Wait()
+	stop()
+}
+
+// beside has another goroutine work, one piece a turn, until it is stopped, and counts its turns.
+func beside(work func()) (turns *atomic.Int64, stop func()) {
+	turns = new(atomic.Int64)
+	var enough atomic.Bool
+	var other sync.WaitGroup
+	other.Go(func() {
+		for !enough.Load() {
+			turns.Add(1)
+			work()
+			runtime.Gosched()
+		}
+	})
+	return turns, func() { enough.Store(true); other.Wait() }
 }
 
 // TestAStoreWritesTablesPolitely holds that the store's own tables are such.
@@ -245,15 +252,7 @@ func TestTablesAreWrittenPolitely(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var turns atomic.Int64
-		var stop atomic.Bool
-		var other sync.WaitGroup
-		other.Go(func() {
-			for !stop.Load() {
-				turns.Add(1)
-				runtime.Gosched()
-			}
-		})
+		turns, stop := beside(func() {})
 		block := []byte(strings.Repeat("b", 100))
 		const blocks = 1000
 		for range blocks {
@@ -261,11 +260,10 @@ func TestTablesAreWrittenPolitely(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		stop.Store(true)
 		if n := turns.Load(); (n >= blocks/2) != polite {
 			t.Errorf("%s: another goroutine had %d turns during %d writes", name, n, blocks)
 		}
-		other.Wait()
+		stop()
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
