@@ -21,8 +21,11 @@ func (s *Store) sweepable(kind hashing.Kind, r *record.Record, now int64) bool {
 	if !s.idle(r, now) && !r.Remnant() {
 		return false
 	}
-	return kind != hashing.Phone || r.Newest() < s.logFrom(now)/hour*hour // sweepLog gives up whole hours
+	return kind != hashing.Phone || r.Newest() < s.logHas(now)
 }
+
+// logHas returns a number before which no event is in the log: sweepLog gives up whole hours.
+func (s *Store) logHas(now int64) record.Seq { return s.logFrom(now) / hour * hour }
 
 // logFrom returns the first number that an event in force can have.
 func (s *Store) logFrom(now int64) record.Seq {

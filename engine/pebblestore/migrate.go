@@ -189,7 +189,7 @@ func (t *tx) planOne(g *migration, from, to hashing.Subject) error {
 		g.swept = append(g.swept, from)
 		return nil
 	}
-	if old.Void(record.TimeOf(g.now)) {
+	if old.Void(record.TimeOf(g.now), t.s.logHas(g.now)) {
 		return nil
 	}
 	m := moved{from: from, to: to}

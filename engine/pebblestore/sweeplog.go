@@ -22,7 +22,7 @@ const (
 // sweepLog gives up the hours of every domain's log that are over and out of force, in one range each; and
 // the oldest hour of all, when the log is larger than it may be.
 func (s *Store) sweepLog(now int64, swept *engine.Swept) error {
-	n, err := s.trimLog(s.logFrom(now) / hour * hour)
+	n, err := s.trimLog(s.logHas(now))
 	swept.Ranges += n
 	if err != nil {
 		return err

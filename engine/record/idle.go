@@ -13,9 +13,10 @@ func (r *Record) Idle(now Time, seconds uint32) bool {
 	return last != 0 && int64(last)+int64(seconds) <= int64(now) && r.Links() == 0 && !r.listed(now)
 }
 
-// Void reports whether the record holds nothing but that the subject was on lists, none of which is in force.
-func (r *Record) Void(now Time) bool {
-	return r.Empty() && r.Generation() == 0 && r.Newest() == 0 && !r.listed(now)
+// Void reports whether the record holds nothing but that the subject was on lists, none of which is in force, and the name of an event
+// with a number below kept, which no log has any more.
+func (r *Record) Void(now Time, kept Seq) bool {
+	return r.Empty() && r.Generation() == 0 && r.Newest() < max(kept, 1) && !r.listed(now)
 }
 
 // listed reports whether the subject is on a list in force.
