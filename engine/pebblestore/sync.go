@@ -5,16 +5,23 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // waits are the callers that wait for a sync of the log, and the syncs they do: one after the other, each for everybody who waits when it
 // begins. Flushes and seals sync for themselves beside them.
 //
-// Whoever is the first to wait for the next sync does it, for all: it waits for the one under way, gives others one turn, and then waits for
-// those whom that sync was for, who are told but have not run yet. They are about to come back, or to leave a processor to somebody who comes,
-// and when few of them are left it syncs. So the more callers there are, the more of them share a sync, which costs the same for many as for
-// one; one alone waits for nobody; and the processors have others to work on as long as anybody is waited for.
-// A timer would not do: Go's are late by up to a millisecond on an idle machine, in which ten syncs fit.
+// Whoever is the first to wait for the next sync does it, for all: it waits for the one under way, gives others one turn, and then sleeps until
+// enough wait for it. It waits for two kinds of others.
+//
+// Those whom the last sync was for, who are told but have not run yet: they are about to come back, or to leave a processor to somebody who
+// comes, and when few of them are left it syncs. So the more callers there are, the more of them share a sync, which costs the same for many as
+// for one; and the processors have others to work on as long as anybody is waited for.
+//
+// And those who may come within a rest: where the processors are idle half of the time there would be a sync for every one or two callers. A shared
+// machine makes up for thousands of syncs a second by not running at all for 10 ms now and then (bench/SPEED.md), and a shared disk has only so many. So a
+// sync for few begins a rest after the last one, unless nearly all who were about lately wait for it: those who come one after the other, or a few who all
+// come again as soon as they are told, rest for nobody, and one alone waits for nobody at all.
 type waits struct {
 	came atomic.Uint64 // callers so far
 	left atomic.Uint64 // those of them who have run since they were told
@@ -23,9 +30,20 @@ type waits struct {
 	next *shared    // those who wait for the next sync, nil when nobody does
 	more sync.Cond  // of mu: enough may wait now
 
+	about  uint64    // callers who had come when the last sync was over, and not left; guarded by mu
+	rested time.Time // when the log has had its rest since the last sync began; guarded by mu
+
 	syncing sync.Mutex // held during a sync, and before by the one who does it, once the last is over
 	manners manners
 }
+
+const (
+	// rest is what the log has from the beginning of one sync to that of the next, at most. Go's timers are late by up to as much again where
+	// nothing else goes on.
+	rest = time.Millisecond
+	// plenty of callers share a sync well: more of them would make it hardly cheaper for each.
+	plenty = 16
+)
 
 // shared is one sync.
 type shared struct {
@@ -49,9 +67,17 @@ func (w *waits) share(do func() error) error {
 	defer w.syncing.Unlock()
 	w.gather()
 	s.err = errNotSynced // unless do returns
-	defer close(s.over)
+	defer w.end(s)
 	s.err = do()
 	return s.err
+}
+
+// end tells all whom a sync was for that it is over.
+func (w *waits) end(s *shared) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.about = w.came.Load() - w.left.Load()
+	close(s.over)
 }
 
 // come joins the next sync, or is the first to wait for it.
@@ -81,9 +107,11 @@ func (w *waits) tell() {
 	}
 }
 
-// enough reports whether at least two wait for the next sync for each who was told of an earlier one and has not run yet.
+// enough reports whether at least two wait for the next sync for each who was told of an earlier one and has not run yet, and it has not to rest.
 func (w *waits) enough() bool {
-	return w.next.waiting >= 2*(w.came.Load()-w.left.Load()-w.next.waiting)
+	waiting := w.next.waiting
+	return waiting >= 2*(w.came.Load()-w.left.Load()-waiting) &&
+		(waiting >= plenty || 5*waiting >= 4*w.about || !time.Now().Before(w.rested))
 }
 
 // gather gives others a turn, and returns when enough of them wait for the sync that begins now.
@@ -93,11 +121,22 @@ func (w *waits) gather() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.more.L = &w.mu
+		if d := time.Until(w.rested); d > 0 && !w.enough() {
+			defer time.AfterFunc(d, w.wake).Stop()
+		}
 		for !w.enough() {
 			w.more.Wait()
 		}
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.rested = time.Now().Add(rest)
 	w.next = nil // who comes from now on was not there when the sync began
+}
+
+// wake has whoever gathers look again.
+func (w *waits) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.more.Signal()
 }

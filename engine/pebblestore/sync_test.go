@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -54,17 +55,76 @@ func TestASyncIsForThoseWhoWaitWhenItBegins(t *testing.T) {
 	}
 }
 
-// TestOneAloneSyncsForItself holds that a caller alone causes one sync each time.
+// TestOneAloneSyncsForItself holds that a caller alone causes one sync each time, and waits for nothing but that.
 func TestOneAloneSyncsForItself(t *testing.T) {
-	var w waits
-	n := 0
-	for range 100 {
-		if err := w.share(func() error { n++; return nil }); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		var w waits
+		start, n := time.Now(), 0
+		for range 100 {
+			if err := w.share(func() error { n++; return nil }); err != nil {
+				t.Fatal(err)
+			}
 		}
+		if took := time.Since(start); n != 100 || took > 0 {
+			t.Errorf("%d syncs for 100 calls, with rests of %v", n, took)
+		}
+	})
+}
+
+// TestSyncsForFewRest has callers come when so many were about at the end of the last sync, which began just before: a sync for few of them
+// begins a rest after it.
+func TestSyncsForFewRest(t *testing.T) {
+	for _, c := range []struct {
+		about  uint64
+		come   int
+		rested bool
+	}{
+		{1, 1, true}, {2, 1, false}, {2, 2, true}, {5, 3, false}, {5, 4, true}, {100, plenty - 1, false}, {100, plenty, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := waits{about: c.about, rested: time.Now().Add(rest)}
+			start, begun := time.Now(), make(chan time.Duration, c.come)
+			var callers sync.WaitGroup
+			for range c.come {
+				callers.Go(func() {
+					if err := w.share(func() error { begun <- time.Since(start); return nil }); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			callers.Wait()
+			if got := <-begun; (got == 0) != c.rested || !c.rested && got != rest {
+				t.Errorf("%d were about, %d come: the sync begins after %v", c.about, c.come, got)
+			}
+			close(begun)
+			for got := range begun {
+				if got < rest && !c.rested {
+					t.Errorf("%d were about, %d come: another one after %v", c.about, c.come, got)
+				}
+			}
+		})
 	}
-	if n != 100 {
-		t.Errorf("%d syncs for 100 calls", n)
+}
+
+// TestARestBeginsWithASync has somebody else be about while one caller waits for a sync that takes a while, and again for the next: that begins
+// when a rest is over that began with the first, which is at once where the first took longer.
+func TestARestBeginsWithASync(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{rest / 4: rest, 2 * rest: 2 * rest} {
+		synctest.Test(t, func(t *testing.T) {
+			var w waits
+			start := time.Now()
+			first := w.share(func() error { time.Sleep(took); w.came.Add(1); return nil })
+			w.left.Add(1)
+			second := w.share(func() error {
+				if got := time.Since(start); got != want {
+					t.Errorf("after a sync of %v, the next begins %v after it did", took, got)
+				}
+				return nil
+			})
+			if err := errors.Join(first, second); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
