@@ -117,7 +117,7 @@ bench-baseline:
 
 # A file of made-up traffic is no step of the path of an event, nor is what the sweeper does.
 bench-run:
-	go test -run xxx -bench . -skip 'Unseal|Invert|Traffic|Forget' -benchmem -benchtime 5000x -count 2 $(HOT)
+	go test -run xxx -bench . -skip 'Unseal|Invert|Traffic|Forget|Stalls' -benchmem -benchtime 5000x -count 2 $(HOT)
 
 # ringfence against Lua scripts in Redis and against Gin, in turns: about 7 minutes, on a machine that does
 # nothing else. Installs redis-server where it is missing. ARGS="-rounds 1 -turn 1s" to look how it goes.
