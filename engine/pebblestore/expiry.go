@@ -24,7 +24,7 @@ func (s *Store) sweepable(kind hashing.Kind, r *record.Record, now int64) bool {
 	return kind != hashing.Phone || r.Newest() < s.logHas(now)
 }
 
-// logHas returns a number before which no event is in the log: sweepLog gives up whole hours.
+// logHas returns a number before which no event is in force, and which the log is swept up to: whole hours go.
 func (s *Store) logHas(now int64) record.Seq { return s.logFrom(now) / hour * hour }
 
 // logFrom returns the first number that an event in force can have.

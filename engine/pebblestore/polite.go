@@ -10,7 +10,7 @@ import (
 )
 
 // manners are those of work that lets others go first.
-type manners struct{ until atomic.Int64 } // when it may give way again, in Unix nanoseconds
+type manners struct{ until atomic.Pointer[time.Time] } // when it may give way again, nil for now
 
 // longTurn is a turn of others that was no service to callers: dozens of them together take less, work that leaves a processor only when it
 // has to takes 10 ms.
@@ -20,12 +20,13 @@ const longTurn = 5 * time.Millisecond
 // would get done here.
 func (m *manners) giveWay(turn func()) {
 	start := time.Now()
-	if start.UnixNano() < m.until.Load() {
+	if until := m.until.Load(); until != nil && start.Before(*until) {
 		return
 	}
 	turn()
 	if took := time.Since(start); took > longTurn {
-		m.until.Store(start.Add(2 * took).UnixNano())
+		until := start.Add(2 * took)
+		m.until.Store(&until)
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 //
 // And those who may come within a rest: where the processors are idle half of the time there would be a sync for every one or two callers. A shared
 // machine makes up for thousands of syncs a second by not running at all for 10 ms now and then (bench/SPEED.md), and a shared disk has only so many. So a
-// sync for few begins a rest after the last one, unless nearly all who were about lately wait for it: those who come one after the other, or a few who all
-// come again as soon as they are told, rest for nobody, and one alone waits for nobody at all.
+// sync for few begins a rest after the last one, unless nearly all who were about lately wait for it. So one caller alone waits for nobody, nor do a few
+// who all come again as soon as they are told; one who does so while others come now and then may wait for a rest each time.
 type waits struct {
 	came atomic.Uint64 // callers so far
 	left atomic.Uint64 // those of them who have run since they were told
@@ -75,8 +75,8 @@ func (w *waits) share(do func() error) error {
 // end tells all whom a sync was for that it is over.
 func (w *waits) end(s *shared) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.about = w.came.Load() - w.left.Load()
+	w.mu.Unlock()
 	close(s.over)
 }
 
@@ -107,7 +107,7 @@ func (w *waits) tell() {
 	}
 }
 
-// enough reports whether at least two wait for the next sync for each who was told of an earlier one and has not run yet, and it has not to rest.
+// enough reports whether at least two wait for the next sync for each who was told of an earlier one and has not run yet, and it need not rest.
 func (w *waits) enough() bool {
 	waiting := w.next.waiting
 	return waiting >= 2*(w.came.Load()-w.left.Load()-waiting) &&

@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"errors"
-	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -72,7 +71,7 @@ func TestOneAloneSyncsForItself(t *testing.T) {
 }
 
 // TestSyncsForFewRest has callers come when so many were about at the end of the last sync, which began just before: a sync for few of them
-// begins a rest after it.
+// begins a rest later, for all of them.
 func TestSyncsForFewRest(t *testing.T) {
 	for _, c := range []struct {
 		about  uint64
@@ -93,28 +92,23 @@ func TestSyncsForFewRest(t *testing.T) {
 				})
 			}
 			callers.Wait()
-			if got := <-begun; (got == 0) != c.rested || !c.rested && got != rest {
-				t.Errorf("%d were about, %d come: the sync begins after %v", c.about, c.come, got)
-			}
-			close(begun)
-			for got := range begun {
-				if got < rest && !c.rested {
-					t.Errorf("%d were about, %d come: another one after %v", c.about, c.come, got)
-				}
+			want := map[bool]time.Duration{false: rest}[c.rested]
+			if got := <-begun; got != want || !c.rested && len(begun) > 0 {
+				t.Errorf("%d were about, %d come: the sync begins after %v, with %d behind it", c.about, c.come, got, len(begun))
 			}
 		})
 	}
 }
 
-// TestARestBeginsWithASync has somebody else be about while one caller waits for a sync that takes a while, and again for the next: that begins
-// when a rest is over that began with the first, which is at once where the first took longer.
+// TestARestBeginsWithASync has one caller wait for two syncs, one after the other, and another one be about at the end of the first: the second sync begins
+// a rest after the first began, which is at once where that took longer.
 func TestARestBeginsWithASync(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{rest / 4: rest, 2 * rest: 2 * rest} {
 		synctest.Test(t, func(t *testing.T) {
 			var w waits
 			start := time.Now()
-			first := w.share(func() error { time.Sleep(took); w.came.Add(1); return nil })
-			w.left.Add(1)
+			first := w.share(func() error { time.Sleep(took); w.came.Add(1); return nil }) // the other one comes
+			w.leave()
 			second := w.share(func() error {
 				if got := time.Since(start); got != want {
 					t.Errorf("after a sync of %v, the next begins %v after it did", took, got)
@@ -223,7 +217,7 @@ func TestASyncWaitsForThoseWhoWereTold(t *testing.T) {
 	}{
 		"one of them runs":    {5, func(w *waits, _ func()) { w.leave() }},
 		"another caller":      {5, func(_ *waits, call func()) { call() }},
-		"nobody waited for":   {0, func(w *waits, call func()) { w.manners.until.Store(math.MaxInt64); call() }},
+		"nobody waited for":   {0, func(w *waits, call func()) { w.manners.until.Store(new(time.Now().Add(time.Hour))); call() }},
 		"they run one by one": {1, func(w *waits, _ func()) { w.leave(); w.leave(); w.leave() }},
 	} {
 		var w waits

@@ -14,9 +14,9 @@ func (r *Record) Idle(now Time, seconds uint32) bool {
 }
 
 // Void reports whether the record holds nothing but that the subject was on lists, none of which is in force, and the name of an event
-// with a number below kept, which no log has any more.
+// that is not in force either, since its number is below kept.
 func (r *Record) Void(now Time, kept Seq) bool {
-	return r.Empty() && r.Generation() == 0 && r.Newest() < max(kept, 1) && !r.listed(now)
+	return r.Empty() && r.Generation() == 0 && r.Newest() < max(kept, 1) && r.Links() == 0 && !r.listed(now)
 }
 
 // listed reports whether the subject is on a list in force.

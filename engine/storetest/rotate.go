@@ -463,6 +463,20 @@ func outcomeOfIdle(w *world) {
 	w.verified()
 }
 
+// linkOfIdle has an outcome link an account to an idle phone, by an event that was recorded late and has counted that outcome already, so that
+// all that is kept of the phone is the link. When the event has left the log and the number comes under the next key, the link comes with it.
+func linkOfIdle(w *world) {
+	w.pass(0)
+	ev := verified(1, 1, start-300*days)
+	ev.Now = start
+	d := new(engine.Decision)
+	w.must(w.store.Assess(w.ctx(), ev, d, func(*engine.Observation, *engine.Decision) {})) // claims nothing
+	equal(w.t, "linked", w.outcome(d.ID, scoring.Verified, start, 1).Links.Linked, true)
+	now := w.pass(100 * days)
+	equal(w.t, "links under the next key", w.look(w.migrate(signup(1, 1, now), 1)).Records[hashing.Phone].Links(), 1)
+	w.verified()
+}
+
 // staleLists has a token of an older key put on a list, about which nothing else is known: the number is on it when it comes, and all that was known of it
 // still is, the name of an event that was recorded late included.
 func staleLists(w *world) {

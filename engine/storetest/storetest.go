@@ -99,6 +99,7 @@ func Run(t *testing.T, open Open) {
 		{"nothing happens to a phone by its newer name before it moved", earlyTokens},
 		{"an idle phone is not known, swept or not", staleIdle},
 		{"a phone that was idle, and on a list since, is not known", staleListed},
+		{"a link is all that is kept of an idle phone, and moves", linkOfIdle},
 		{"on a list by two older names", listedTwice},
 		{"an outcome of an event of an idle phone finds its number under a newer key", outcomeOfIdle},
 		{"a list finds the number of a token that leads nowhere", staleLists},
