@@ -100,22 +100,32 @@ func TestSyncsForFewRest(t *testing.T) {
 	}
 }
 
-// TestARestBeginsWithASync has one caller wait for two syncs, one after the other, and another one be about at the end of the first: the second sync begins
-// a rest after the first began, which is at once where that took longer.
+// TestARestBeginsWithASync has two callers share a sync that takes a while, and one of them come again: the next sync begins a rest after the first began,
+// which is at once where that took longer.
 func TestARestBeginsWithASync(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{rest / 4: rest, 2 * rest: 2 * rest} {
 		synctest.Test(t, func(t *testing.T) {
-			var w waits
 			start := time.Now()
-			first := w.share(func() error { time.Sleep(took); w.came.Add(1); return nil }) // the other one comes
-			w.leave()
-			second := w.share(func() error {
+			w := waits{about: 2, rested: start.Add(time.Hour)} // so that the first waits for the other one
+			var callers sync.WaitGroup
+			for range 2 {
+				callers.Go(func() {
+					if err := w.share(func() error { <-time.After(took); return nil }); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			callers.Wait()
+			if got := time.Since(start); got != took {
+				t.Fatalf("a sync of %v for two who were about is over after %v", took, got)
+			}
+			err := w.share(func() error {
 				if got := time.Since(start); got != want {
 					t.Errorf("after a sync of %v, the next begins %v after it did", took, got)
 				}
 				return nil
 			})
-			if err := errors.Join(first, second); err != nil {
+			if err != nil {
 				t.Error(err)
 			}
 		})
